@@ -1,0 +1,6 @@
+//! The machinery that every domain stands on. It knows no domain.
+
+pub mod config;
+pub mod context;
+pub mod error;
+pub mod telemetry;

@@ -1,0 +1,97 @@
+//! Prometheus metrics. The only file that names the `prometheus` crate.
+//!
+//! A registry belongs to one process's composition (tests run several side by side), so whoever
+//! measures something is given a [`Metrics`] and registers with it once, at start. Labels are
+//! bounded: never a park, a driver, a cabinet or a phone.
+
+use prometheus::core::Collector;
+pub use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
+use prometheus::{HistogramOpts, Opts, Registry, TextEncoder};
+
+/// Seconds; from a cached read to the longest deadline.
+const LATENCY_BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Where metrics are registered and rendered.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// A registry that also reports the process itself (CPU, memory, file descriptors).
+    #[must_use]
+    pub fn with_process() -> Self {
+        let metrics = Self::default();
+        metrics.register(prometheus::process_collector::ProcessCollector::for_self());
+        metrics
+    }
+
+    /// A counter for each combination of `labels`.
+    #[must_use]
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        let vec = constant(name, IntCounterVec::new(Opts::new(name, help), labels));
+        self.register(vec.clone());
+        vec
+    }
+
+    /// A gauge for each combination of `labels`.
+    #[must_use]
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        let vec = constant(name, IntGaugeVec::new(Opts::new(name, help), labels));
+        self.register(vec.clone());
+        vec
+    }
+
+    /// A latency histogram, in seconds, for each combination of `labels`.
+    #[must_use]
+    pub fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        let vec = constant(name, HistogramVec::new(options, labels));
+        self.register(vec.clone());
+        vec
+    }
+
+    /// One counter.
+    #[must_use]
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.counters(name, help, &[]).with_label_values::<&str>(&[])
+    }
+
+    /// One gauge.
+    #[must_use]
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.gauges(name, help, &[]).with_label_values::<&str>(&[])
+    }
+
+    /// One latency histogram, in seconds.
+    #[must_use]
+    pub fn latency(&self, name: &str, help: &str) -> Histogram {
+        self.latencies(name, help, &[]).with_label_values::<&str>(&[])
+    }
+
+    /// All metrics in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics could not be rendered");
+            String::new()
+        })
+    }
+
+    /// A name that is registered twice is a mistake in the code, found by the first test that
+    /// starts the process; the running process only loses that one metric.
+    fn register(&self, collector: impl Collector + 'static) {
+        if let Err(error) = self.registry.register(Box::new(collector)) {
+            debug_assert!(false, "{error}");
+            tracing::error!(%error, "a metric could not be registered");
+        }
+    }
+}
+
+/// Names and labels are constants of the code: an invalid one cannot pass any test.
+fn constant<T>(name: &str, made: prometheus::Result<T>) -> T {
+    made.unwrap_or_else(|error| panic!("metric {name}: {error}"))
+}
