@@ -4,3 +4,5 @@ pub mod config;
 pub mod context;
 pub mod error;
 pub mod telemetry;
+#[cfg(feature = "upstream")]
+pub mod upstream;

@@ -1,0 +1,245 @@
+//! Stand-ins for the private services outside, as a real HTTP server.
+//!
+//! `fleet sandbox` serves them for `make run`; tests start one in-process on a free port. A
+//! stand-in is a file with routes, mounted below its own name, and speaks exactly its contract.
+//! Faults can be set for each (`faults`), and the calls it got are counted (`calls`).
+
+mod calls;
+mod faults;
+mod personal;
+mod seed;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::{io, thread};
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{HttpServiceFactory, Server, ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::rt::System;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The stand-ins there are, by the name they are mounted below.
+const STAND_INS: &[&str] = &["personal"];
+
+/// How the sandbox runs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SandboxOptions {
+    /// Address to listen on.
+    #[arg(long, default_value_t = default_listen())]
+    pub listen: SocketAddr,
+    /// File that keeps what `personal` was given over restarts. Without it, memory only.
+    #[arg(long)]
+    pub state: Option<PathBuf>,
+    /// Base URL of a fleet server that is given example customers once it is ready.
+    #[arg(long, value_name = "URL")]
+    pub seed_customers: Option<String>,
+}
+
+impl Default for SandboxOptions {
+    fn default() -> Self {
+        Self {
+            listen: default_listen(),
+            state: None,
+            seed_customers: None,
+        }
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8090))
+}
+
+/// What the stand-ins remember.
+struct State {
+    faults: faults::Board,
+    calls: calls::Counts,
+    personal: personal::Store,
+}
+
+impl State {
+    fn open(path: Option<&Path>) -> io::Result<Self> {
+        Ok(Self {
+            faults: faults::Board::default(),
+            calls: calls::Counts::default(),
+            personal: personal::Store::open(path)?,
+        })
+    }
+}
+
+/// A running sandbox; dropping it stops it.
+pub struct Sandbox {
+    addr: SocketAddr,
+    handle: ServerHandle,
+    state: web::Data<State>,
+}
+
+impl Sandbox {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The base URL of a stand-in, for an upstream's settings.
+    #[must_use]
+    pub fn base_url(&self, stand_in: &str) -> String {
+        format!("http://{}/{stand_in}", self.addr)
+    }
+
+    /// Sets the fault of a stand-in, in the words of `PUT /__sandbox/faults/{stand_in}`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn set_fault(&self, stand_in: &str, fault: serde_json::Value) -> Result<(), String> {
+        self.state.faults.set(stand_in, fault)
+    }
+
+    /// Lets a stand-in work as it should.
+    pub fn clear_fault(&self, stand_in: &str) {
+        self.state.faults.clear(stand_in);
+    }
+
+    /// How often `route` (`POST /v1/phones/find`) of a stand-in was called, faults included.
+    #[must_use]
+    pub fn calls(&self, stand_in: &str, route: &str) -> u64 {
+        self.state.calls.get(stand_in, route)
+    }
+
+    /// Stops at once and closes every connection.
+    pub async fn stop(&self) {
+        self.handle.stop(false).await;
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // The command is sent by the call; awaiting it would only tell when it is done.
+        drop(self.handle.stop(false));
+    }
+}
+
+/// Starts the stand-ins on `listener`, on a thread of their own; `options.listen` is not used.
+///
+/// # Errors
+/// When the state file cannot be read or written, or the server cannot start.
+pub fn start(listener: TcpListener, options: &SandboxOptions) -> io::Result<Sandbox> {
+    let addr = listener.local_addr()?;
+    let state = web::Data::new(State::open(options.state.as_deref())?);
+    let (started, wait) = mpsc::channel();
+    let served = state.clone();
+    thread::Builder::new()
+        .name("sandbox".into())
+        .spawn(move || {
+            System::new().block_on(async move {
+                match server(listener, served) {
+                    Ok(server) => {
+                        let _ = started.send(Ok(server.handle()));
+                        if let Err(error) = server.await {
+                            tracing::error!(%error, "the sandbox ended");
+                        }
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                    }
+                }
+            });
+        })?;
+    let handle = wait.recv().map_err(io::Error::other)??;
+    Ok(Sandbox {
+        addr,
+        handle,
+        state,
+    })
+}
+
+/// The `fleet sandbox` command: serves until SIGINT or SIGTERM.
+///
+/// # Errors
+/// When the address is taken or the state file cannot be used.
+pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(options.listen)
+        .with_context(|| format!("cannot listen on {}", options.listen))?;
+    let sandbox = start(listener, &options).context("cannot start the stand-ins")?;
+    tracing::info!(listen = %sandbox.addr(), stand_ins = ?STAND_INS, "the sandbox is ready");
+    if let Some(url) = options.seed_customers {
+        seed::spawn(url)?;
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        _ = terminate.recv() => {}
+    }
+    sandbox.stop().await;
+    Ok(())
+}
+
+fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> {
+    let app = move || {
+        App::new()
+            .app_data(state.clone())
+            .service(stand_in("personal", personal::routes))
+            .service(
+                web::scope("/__sandbox")
+                    .route("/health", web::get().to(HttpResponse::Ok))
+                    .configure(faults::routes)
+                    .configure(calls::routes),
+            )
+            .default_service(web::to(|| async {
+                refuse(
+                    StatusCode::NOT_FOUND,
+                    "unknown_route",
+                    "there is no such route",
+                )
+            }))
+    };
+    Ok(HttpServer::new(app)
+        .on_connect(faults::Connection::remember)
+        .workers(2)
+        .disable_signals()
+        .listen(listener)?
+        .run())
+}
+
+/// A stand-in's routes below its name, with faults and counting around them.
+fn stand_in(
+    name: &'static str,
+    routes: fn(&mut web::ServiceConfig),
+) -> impl HttpServiceFactory + 'static {
+    web::scope(&format!("/{name}"))
+        .configure(routes)
+        .wrap(from_fn(move |request, next| {
+            faults::around(name, request, next)
+        }))
+}
+
+/// Middleware for stand-ins that want any bearer token.
+async fn bearer(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> actix_web::Result<ServiceResponse<BoxBody>> {
+    let authorization = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
+    if token.is_none_or(|token| token.trim().is_empty()) {
+        let answer = refuse(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "a bearer token is required",
+        );
+        return Ok(request.into_response(answer));
+    }
+    next.call(request).await
+}
+
+/// An error in the form that all outside services share.
+fn refuse(status: StatusCode, code: &str, message: &str) -> HttpResponse {
+    HttpResponse::build(status).json(serde_json::json!({ "code": code, "message": message }))
+}

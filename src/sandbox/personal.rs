@@ -1,0 +1,337 @@
+//! Stands for `personal`: ids for phones, names and licence numbers.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpResponse, web};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::{State, bearer, refuse};
+
+const BULK: usize = 1_000;
+const BODY_LIMIT: usize = 1024 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Phones,
+    Names,
+    DriverLicenses,
+}
+
+impl Kind {
+    const ALL: [(Self, &'static str); 3] = [
+        (Self::Phones, "phones"),
+        (Self::Names, "names"),
+        (Self::DriverLicenses, "driver_licenses"),
+    ];
+
+    fn accepts(self, value: &str) -> bool {
+        let length = value.chars().count();
+        match self {
+            Self::Phones => is_e164(value),
+            Self::Names => !value.trim().is_empty() && length <= 200,
+            Self::DriverLicenses => !value.trim().is_empty() && length <= 64,
+        }
+    }
+
+    /// The same after every restart. A real service would not derive ids from values: whoever
+    /// knows the way can try all phone numbers.
+    fn id(self, value: &str) -> String {
+        let digest = Sha256::digest(format!("{self:?}\0{value}"));
+        digest
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+fn is_e164(value: &str) -> bool {
+    value.strip_prefix('+').is_some_and(|digits| {
+        (7..=15).contains(&digits.len())
+            && !digits.starts_with('0')
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// The values that are kept.
+pub(super) struct Store(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    values: HashMap<(Kind, String), String>,
+    /// Everything that happened, a JSON line each.
+    journal: Option<File>,
+}
+
+/// A line of the journal; without a value the id was deleted.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    kind: Kind,
+    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+impl Store {
+    /// Reads the journal at `path`, if one is wanted, and appends to it from now on.
+    pub(super) fn open(path: Option<&Path>) -> io::Result<Self> {
+        let mut kept = Kept::default();
+        if let Some(path) = path {
+            let file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .read(true)
+                .open(path)?;
+            let mut last_line_is_whole = true;
+            for line in BufReader::new(&file).split(b'\n') {
+                // A line that is not whole was being written when the process was killed.
+                let entry = serde_json::from_slice::<Entry>(&line?);
+                last_line_is_whole = entry.is_ok();
+                if let Ok(entry) = entry {
+                    kept.apply(entry);
+                }
+            }
+            if !last_line_is_whole {
+                (&file).write_all(b"\n")?;
+            }
+            kept.journal = Some(file);
+        }
+        Ok(Self(Mutex::new(kept)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn record(&mut self, entry: Entry) -> io::Result<()> {
+        if let Some(journal) = &mut self.journal {
+            let mut line = serde_json::to_vec(&entry)?;
+            line.push(b'\n');
+            journal.write_all(&line)?;
+        }
+        self.apply(entry);
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: Entry) {
+        match entry.value {
+            Some(value) => drop(self.values.insert((entry.kind, entry.id), value)),
+            None => drop(self.values.remove(&(entry.kind, entry.id))),
+        }
+    }
+
+    fn store(&mut self, kind: Kind, value: String) -> io::Result<String> {
+        let id = kind.id(&value);
+        if !self.values.contains_key(&(kind, id.clone())) {
+            self.record(Entry {
+                kind,
+                id: id.clone(),
+                value: Some(value),
+            })?;
+        }
+        Ok(id)
+    }
+
+    fn delete(&mut self, kind: Kind, ids: Vec<String>) -> io::Result<()> {
+        for id in ids {
+            if self.values.contains_key(&(kind, id.clone())) {
+                self.record(Entry {
+                    kind,
+                    id,
+                    value: None,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, kind: Kind, id: &str) -> Option<&String> {
+        self.values.get(&(kind, id.to_owned()))
+    }
+}
+
+#[derive(Deserialize)]
+struct ByValue {
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct ById {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct ByIds {
+    ids: Vec<String>,
+}
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    for (kind, name) in Kind::ALL {
+        config.service(
+            web::scope(&format!("/v1/{name}"))
+                .app_data(web::PayloadConfig::new(BODY_LIMIT))
+                .route("/store", post(kind, store))
+                .route("/find", post(kind, find))
+                .route("/retrieve", post(kind, retrieve))
+                .route("/bulk_retrieve", post(kind, bulk_retrieve))
+                .route("/delete", post(kind, delete))
+                .wrap(from_fn(bearer)),
+        );
+    }
+}
+
+/// A route whose body is a `T`; what is not one is a 400, like every bad request here.
+fn post<T: DeserializeOwned + 'static>(
+    kind: Kind,
+    work: fn(Kind, &mut Kept, T) -> io::Result<HttpResponse>,
+) -> actix_web::Route {
+    web::post().to(
+        move |state: web::Data<State>, body: web::Bytes| async move {
+            match serde_json::from_slice(&body) {
+                Err(error) => bad_request("bad_request", &error.to_string()),
+                Ok(body) => work(kind, &mut state.personal.lock(), body).unwrap_or_else(|error| {
+                    refuse(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "journal",
+                        &error.to_string(),
+                    )
+                }),
+            }
+        },
+    )
+}
+
+fn store(kind: Kind, kept: &mut Kept, ByValue { value }: ByValue) -> io::Result<HttpResponse> {
+    if !kind.accepts(&value) {
+        return Ok(bad_request(
+            "bad_value",
+            "the value is not valid for this type",
+        ));
+    }
+    let id = kept.store(kind, value.clone())?;
+    Ok(HttpResponse::Ok().json(json!({ "id": id, "value": value })))
+}
+
+fn find(kind: Kind, kept: &mut Kept, ByValue { value }: ByValue) -> io::Result<HttpResponse> {
+    if !kind.accepts(&value) {
+        return Ok(bad_request(
+            "bad_value",
+            "the value is not valid for this type",
+        ));
+    }
+    Ok(one(kept, kind, &kind.id(&value)))
+}
+
+fn retrieve(kind: Kind, kept: &mut Kept, ById { id }: ById) -> io::Result<HttpResponse> {
+    Ok(one(kept, kind, &id))
+}
+
+fn bulk_retrieve(kind: Kind, kept: &mut Kept, ByIds { ids }: ByIds) -> io::Result<HttpResponse> {
+    if ids.len() > BULK {
+        return Ok(bad_request("too_many_ids", "at most 1000 ids"));
+    }
+    let (mut items, mut missing) = (Vec::new(), Vec::new());
+    for id in ids {
+        match kept.get(kind, &id) {
+            Some(value) => items.push(json!({ "id": id, "value": value })),
+            None => missing.push(id),
+        }
+    }
+    Ok(HttpResponse::Ok().json(json!({ "items": items, "missing": missing })))
+}
+
+fn delete(kind: Kind, kept: &mut Kept, ByIds { ids }: ByIds) -> io::Result<HttpResponse> {
+    kept.delete(kind, ids)?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+fn one(kept: &Kept, kind: Kind, id: &str) -> HttpResponse {
+    match kept.get(kind, id) {
+        Some(value) => HttpResponse::Ok().json(json!({ "id": id, "value": value })),
+        None => refuse(StatusCode::NOT_FOUND, "not_found", "there is no such value"),
+    }
+}
+
+fn bad_request(code: &str, message: &str) -> HttpResponse {
+    refuse(StatusCode::BAD_REQUEST, code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_checked_by_their_kind() {
+        for (kind, value, accepted) in [
+            (Kind::Phones, "+79990000001", true),
+            (Kind::Phones, "79990000001", false),
+            (Kind::Phones, "+7 999 000-00-01", false),
+            (Kind::Phones, "+0123456789", false),
+            (Kind::Names, "Анна", true),
+            (Kind::Names, " ", false),
+            (Kind::DriverLicenses, "7700 123456", true),
+            (Kind::DriverLicenses, "", false),
+        ] {
+            assert_eq!(kind.accepts(value), accepted, "{kind:?} {value}");
+        }
+        assert!(Kind::Names.accepts(&"я".repeat(200)));
+        assert!(!Kind::Names.accepts(&"я".repeat(201)));
+    }
+
+    #[test]
+    fn an_id_depends_on_kind_and_value_only() {
+        let id = Kind::Phones.id("+79990000001");
+        assert_eq!(id, Kind::Phones.id("+79990000001"));
+        assert_ne!(id, Kind::Names.id("+79990000001"));
+        assert!(
+            id.len() == 32
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        );
+    }
+
+    #[test]
+    fn the_journal_survives_a_restart_and_a_torn_line() {
+        let path = std::env::temp_dir().join(format!("sandbox-{}.jsonl", uuid::Uuid::now_v7()));
+        let kept_id = {
+            let store = Store::open(Some(&path)).unwrap();
+            let mut kept = store.lock();
+            let deleted = kept.store(Kind::Names, "Пётр".into()).unwrap();
+            kept.delete(Kind::Names, vec![deleted]).unwrap();
+            kept.store(Kind::Names, "Анна".into()).unwrap()
+        };
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"{\"ki")
+            .unwrap();
+        Store::open(Some(&path))
+            .unwrap()
+            .lock()
+            .store(Kind::Names, "Ольга".into())
+            .unwrap();
+
+        let store = Store::open(Some(&path)).unwrap();
+        let kept = store.lock();
+        assert_eq!(kept.values.len(), 2);
+        assert_eq!(
+            kept.get(Kind::Names, &kept_id).map(String::as_str),
+            Some("Анна")
+        );
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,567 @@
+//! The policy every upstream call goes through, against the sandbox's stand-ins over real HTTP.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::rt::time::{sleep, timeout};
+use fleet::platform::context::Context;
+use fleet::platform::error::{Error, Kind};
+use fleet::platform::telemetry::metrics::Metrics;
+use fleet::platform::upstream::{
+    Answer, Call, Upstream, UpstreamError, UpstreamMetrics, UpstreamSettings,
+};
+use fleet::sandbox::{Sandbox, SandboxOptions, start};
+use fleet::upstreams::personal::{Personal, PersonalError, PersonalKind};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const PHONE: &str = "+79991234567";
+const TOKEN: &str = "token-of-the-test";
+const STORE: &str = "POST /v1/phones/store";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A sandbox of its own, and clients of it.
+struct Rig {
+    sandbox: Sandbox,
+    metrics: Metrics,
+    upstream: Upstream,
+    personal: Personal,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stored {
+    #[allow(dead_code)]
+    id: String,
+}
+
+fn rig(adjust: impl FnOnce(&mut UpstreamSettings)) -> Rig {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sandbox = start(listener, &SandboxOptions::default()).unwrap();
+    let mut settings = settings(sandbox.base_url("personal"));
+    adjust(&mut settings);
+    let metrics = Metrics::default();
+    let registered = UpstreamMetrics::register(&metrics);
+    let upstream = Upstream::new("personal", &settings, &registered).unwrap();
+    let personal = Personal::new(&settings, &registered).unwrap();
+    Rig {
+        sandbox,
+        metrics,
+        upstream,
+        personal,
+    }
+}
+
+fn settings(base_url: String) -> UpstreamSettings {
+    UpstreamSettings {
+        base_url,
+        token: SecretString::from(TOKEN),
+        timeout_ms: 2_000,
+        breaker_failures: 1_000,
+        ..UpstreamSettings::default()
+    }
+}
+
+fn upstream_of(base_url: String, adjust: impl FnOnce(&mut UpstreamSettings)) -> Upstream {
+    let mut settings = settings(base_url);
+    adjust(&mut settings);
+    Upstream::new(
+        "test",
+        &settings,
+        &UpstreamMetrics::register(&Metrics::default()),
+    )
+    .unwrap()
+}
+
+fn ctx() -> Context {
+    Context::background("test", PATIENCE)
+}
+
+/// A call that is sent once.
+fn store() -> Call {
+    Call::post(
+        "phones_store",
+        "/v1/phones/store",
+        &json!({ "value": PHONE }),
+    )
+    .unwrap()
+}
+
+impl Rig {
+    fn fault(&self, fault: Value) {
+        self.sandbox.set_fault("personal", fault).unwrap();
+    }
+
+    async fn send(&self, call: Call) -> Result<StatusCode, UpstreamError> {
+        match self.upstream.call_json::<Stored>(&ctx(), call).await? {
+            Answer::Ok(_) => Ok(StatusCode::OK),
+            Answer::Refused(reply) => Ok(reply.status),
+        }
+    }
+
+    fn stores(&self) -> u64 {
+        self.sandbox.calls("personal", STORE)
+    }
+
+    fn assert_metric(&self, line: &str) {
+        let rendered = self.metrics.render();
+        assert!(
+            rendered.lines().any(|found| found == line),
+            "{line} in\n{rendered}"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn personal_keeps_its_contract() {
+    let personal = rig(|_| {}).personal_with_sandbox();
+    let (client, ctx, kind) = (&personal.0, ctx(), PersonalKind::Phones);
+    let phone = SecretString::from(PHONE);
+    assert_eq!(client.find(&ctx, kind, &phone).await.unwrap(), None);
+    let id = client.store(&ctx, kind, &phone).await.unwrap();
+    assert_eq!(client.store(&ctx, kind, &phone).await.unwrap(), id);
+    assert_eq!(
+        client.find(&ctx, kind, &phone).await.unwrap().as_ref(),
+        Some(&id)
+    );
+    let value = client.retrieve(&ctx, kind, &id).await.unwrap().unwrap();
+    assert_eq!(value.expose_secret(), PHONE);
+    assert!(
+        client
+            .retrieve(&ctx, PersonalKind::Names, &id)
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    let mut ids: Vec<String> = (0..2_500).map(|n| format!("{n:032x}")).collect();
+    ids.push(id.clone());
+    let values = client.bulk_retrieve(&ctx, kind, &ids).await.unwrap();
+    assert_eq!(values.len(), 1);
+    assert_eq!(values.get(&id).unwrap().expose_secret(), PHONE);
+    assert_eq!(
+        personal
+            .1
+            .calls("personal", "POST /v1/phones/bulk_retrieve"),
+        3
+    );
+
+    client.delete(&ctx, kind, &ids).await.unwrap();
+    client.delete(&ctx, kind, &ids).await.unwrap();
+    assert_eq!(client.find(&ctx, kind, &phone).await.unwrap(), None);
+}
+
+impl Rig {
+    fn personal_with_sandbox(self) -> (Personal, Sandbox) {
+        (self.personal, self.sandbox)
+    }
+}
+
+#[actix_web::test]
+async fn personal_refuses_bad_values_and_strangers() {
+    let rig = rig(|_| {});
+    let bad = SecretString::from("not-a-phone");
+    let error = rig
+        .personal
+        .store(&ctx(), PersonalKind::Phones, &bad)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, PersonalError::BadValue));
+    assert_eq!(Error::from(error).kind(), Kind::InvalidInput);
+
+    let mut stranger = settings(rig.sandbox.base_url("personal"));
+    stranger.token = SecretString::default();
+    let registered = UpstreamMetrics::register(&Metrics::default());
+    let stranger = Personal::new(&stranger, &registered).unwrap();
+    let phone = SecretString::from(PHONE);
+    let error = stranger
+        .find(&ctx(), PersonalKind::Phones, &phone)
+        .await
+        .unwrap_err();
+    let error = Error::from(error);
+    assert_eq!(
+        (error.kind(), error.code()),
+        (Kind::Unavailable, "personal_unavailable")
+    );
+    assert_eq!(error.chain(), "answered 401 Unauthorized");
+}
+
+#[actix_web::test]
+async fn every_fault_is_told_apart() {
+    let rig = rig(|settings| {
+        settings.timeout_ms = 300;
+        settings.body_limit_bytes = 64 * 1024;
+    });
+    let status = |status: u16, retry_after: Option<u64>| UpstreamError::Status {
+        status: StatusCode::from_u16(status).unwrap(),
+        retry_after: retry_after.map(Duration::from_secs),
+    };
+    for (fault, expected) in [
+        (json!({"kind": "status", "status": 500}), status(500, None)),
+        (
+            json!({"kind": "status", "status": 503, "retry_after": 9}),
+            status(503, Some(9)),
+        ),
+        (
+            json!({"kind": "status", "status": 429, "retry_after": 2}),
+            status(429, Some(2)),
+        ),
+        (json!({"kind": "status", "status": 408}), status(408, None)),
+        (json!({"kind": "status", "status": 302}), status(302, None)),
+        (
+            json!({"kind": "delay", "ms": 5_000}),
+            UpstreamError::Timeout,
+        ),
+        (json!({"kind": "hang"}), UpstreamError::Timeout),
+        (json!({"kind": "close"}), UpstreamError::Closed),
+        (json!({"kind": "close_after_work"}), UpstreamError::Closed),
+        (
+            json!({"kind": "garbage"}),
+            UpstreamError::BadBody { line: 1, column: 1 },
+        ),
+        (json!({"kind": "truncate"}), UpstreamError::Closed),
+        (json!({"kind": "huge"}), UpstreamError::BodyTooLarge),
+        (
+            json!({"kind": "slow_body", "ms": 50}),
+            UpstreamError::Timeout,
+        ),
+    ] {
+        rig.fault(fault.clone());
+        let started = Instant::now();
+        assert_eq!(rig.send(store()).await, Err(expected), "{fault}");
+        assert!(started.elapsed() < Duration::from_secs(3), "{fault}");
+    }
+    rig.fault(json!({"kind": "status", "status": 409}));
+    assert_eq!(
+        rig.send(store()).await,
+        Ok(StatusCode::CONFLICT),
+        "for the typed client"
+    );
+    rig.sandbox.clear_fault("personal");
+    assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));
+}
+
+#[actix_web::test]
+async fn nobody_listens() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let upstream = upstream_of(format!("http://127.0.0.1:{port}"), |_| {});
+    let error = upstream.call(&ctx(), store()).await.unwrap_err();
+    assert_eq!(
+        error,
+        UpstreamError::Connect(std::io::ErrorKind::ConnectionRefused)
+    );
+}
+
+#[actix_web::test]
+async fn only_idempotent_calls_are_repeated() {
+    let rig = rig(|_| {});
+    rig.fault(json!({"kind": "status", "status": 503, "times": 2}));
+    assert_eq!(rig.send(store().idempotent()).await, Ok(StatusCode::OK));
+    assert_eq!(rig.stores(), 3);
+    rig.assert_metric(r#"upstream_retries_total{method="phones_store",upstream="personal"} 2"#);
+
+    for fault in [
+        json!({"kind": "status", "status": 503}),
+        json!({"kind": "close_after_work"}),
+    ] {
+        rig.fault(fault);
+        let before = rig.stores();
+        rig.send(store()).await.unwrap_err();
+        assert_eq!(rig.stores(), before + 1);
+    }
+}
+
+#[actix_web::test]
+async fn retry_after_is_waited_for_if_the_deadline_allows() {
+    let rig = rig(|_| {});
+    rig.fault(json!({"kind": "status", "status": 429, "retry_after": 1, "times": 1}));
+    let started = Instant::now();
+    assert_eq!(rig.send(store().idempotent()).await, Ok(StatusCode::OK));
+    assert!(started.elapsed() >= Duration::from_secs(1));
+
+    rig.fault(json!({"kind": "status", "status": 429, "retry_after": 60}));
+    let started = Instant::now();
+    rig.send(store().idempotent()).await.unwrap_err();
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "it is not begun to wait"
+    );
+}
+
+#[actix_web::test]
+async fn an_outage_is_not_multiplied_by_retries() {
+    let rig = rig(|settings| settings.attempts = 5);
+    rig.fault(json!({"kind": "status", "status": 500}));
+    let started = Instant::now();
+    for _ in 0..50 {
+        rig.send(store().idempotent()).await.unwrap_err();
+    }
+    let most = 50 + 10 + 50 / 5 + started.elapsed().as_secs();
+    assert!((50..=most).contains(&rig.stores()), "{}", rig.stores());
+}
+
+#[actix_web::test]
+async fn the_breaker_opens_and_recovers() {
+    let rig = rig(|settings| {
+        settings.timeout_ms = 200;
+        settings.breaker_failures = 3;
+        settings.breaker_open_ms = 500;
+    });
+    rig.fault(json!({"kind": "hang"}));
+    for _ in 0..3 {
+        assert_eq!(rig.send(store()).await, Err(UpstreamError::Timeout));
+    }
+    rig.sandbox.clear_fault("personal");
+    let before = rig.stores();
+    let error = rig.send(store()).await.unwrap_err();
+    assert!(
+        matches!(error, UpstreamError::BreakerOpen { .. }),
+        "{error:?}"
+    );
+    assert_eq!(rig.stores(), before, "nothing was sent");
+    rig.assert_metric(r#"upstream_breaker_state{upstream="personal"} 2"#);
+    sleep(Duration::from_millis(600)).await;
+    assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));
+    rig.assert_metric(r#"upstream_breaker_state{upstream="personal"} 0"#);
+}
+
+#[actix_web::test]
+async fn an_impatient_caller_does_not_open_the_breaker() {
+    let rig = rig(|settings| settings.breaker_failures = 2);
+    for fault in [
+        json!({"kind": "hang"}),
+        json!({"kind": "slow_body", "ms": 20}),
+    ] {
+        rig.fault(fault.clone());
+        for _ in 0..3 {
+            let ctx = Context::background("test", Duration::from_millis(100));
+            let started = Instant::now();
+            let error = rig
+                .upstream
+                .call(&ctx, store().idempotent())
+                .await
+                .unwrap_err();
+            assert_eq!(error, UpstreamError::Deadline, "{fault}");
+            assert!(started.elapsed() < Duration::from_secs(1), "{fault}");
+        }
+    }
+    rig.sandbox.clear_fault("personal");
+    assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));
+    let spent = Context::background("test", Duration::ZERO);
+    assert_eq!(
+        rig.upstream.call(&spent, store()).await.unwrap_err(),
+        UpstreamError::Deadline
+    );
+}
+
+#[actix_web::test]
+async fn a_dropped_call_gives_everything_back() {
+    let rig = rig(|settings| {
+        settings.concurrency = 1;
+        settings.queue_wait_ms = 50;
+        settings.breaker_failures = 1;
+    });
+    rig.fault(json!({"kind": "hang"}));
+    let hanging = Box::pin(rig.send(store()));
+    assert!(timeout(Duration::from_millis(200), hanging).await.is_err());
+    rig.assert_metric(r#"upstream_in_flight{upstream="personal"} 0"#);
+    rig.sandbox.clear_fault("personal");
+    assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));
+}
+
+#[actix_web::test]
+async fn who_finds_no_place_in_time_is_told_so() {
+    let rig = rig(|settings| {
+        settings.concurrency = 1;
+        settings.queue_wait_ms = 50;
+    });
+    rig.fault(json!({"kind": "delay", "ms": 400, "times": 1}));
+    let (first, second) = futures_util::join!(rig.send(store()), async {
+        sleep(Duration::from_millis(100)).await;
+        rig.send(store()).await
+    });
+    assert_eq!(first, Ok(StatusCode::OK));
+    assert_eq!(second, Err(UpstreamError::Busy));
+}
+
+#[actix_web::test]
+async fn a_connection_that_closes_under_a_call_does_not_surface() {
+    let rig = rig(|settings| settings.attempts = 1);
+    assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));
+    rig.fault(json!({"kind": "close", "times": 1}));
+    assert_eq!(rig.send(store().idempotent()).await, Ok(StatusCode::OK));
+}
+
+#[actix_web::test]
+async fn a_connection_that_closed_while_idle_is_not_used() {
+    let (addr, requests) = server_of_one_answer_a_connection();
+    let upstream = upstream_of(format!("http://{addr}"), |settings| settings.attempts = 1);
+    for _ in 0..3 {
+        assert_eq!(
+            upstream.call(&ctx(), store()).await.unwrap().status,
+            StatusCode::OK
+        );
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(requests.try_iter().count(), 3);
+}
+
+#[actix_web::test]
+async fn a_call_carries_token_trace_and_headers() {
+    let (addr, requests) = server_of_one_answer_a_connection();
+    let upstream = upstream_of(format!("http://{addr}/prefix/"), |_| {});
+    let ctx = ctx();
+    upstream.call(&ctx, store()).await.unwrap();
+    let request = requests.try_recv().unwrap().to_lowercase();
+    assert!(
+        request.starts_with("post /prefix/v1/phones/store http/1.1\r\n"),
+        "{request}"
+    );
+    assert!(request.contains(&format!("authorization: bearer {TOKEN}\r\n")));
+    assert!(request.contains(&format!("traceparent: 00-{}-", ctx.trace.trace_id_hex())));
+    assert!(
+        !request.contains(&format!("{:016x}", ctx.trace.span_id)),
+        "a span of its own"
+    );
+    assert!(request.contains("content-type: application/json\r\n"));
+}
+
+#[actix_web::test]
+async fn metrics_tell_outcomes() {
+    let rig = rig(|settings| settings.timeout_ms = 200);
+    rig.send(store()).await.unwrap();
+    for fault in [
+        json!({"kind": "status", "status": 500}),
+        json!({"kind": "status", "status": 429}),
+        json!({"kind": "status", "status": 404}),
+        json!({"kind": "hang"}),
+        json!({"kind": "close"}),
+        json!({"kind": "garbage"}),
+    ] {
+        rig.fault(fault);
+        let _ = rig.send(store()).await;
+    }
+    for outcome in [
+        "ok",
+        "server_error",
+        "rate_limited",
+        "client_error",
+        "timeout",
+        "closed",
+        "bad_body",
+    ] {
+        rig.assert_metric(&format!(
+            "upstream_requests_total{{method=\"phones_store\",outcome=\"{outcome}\",\
+             upstream=\"personal\"}} 1"
+        ));
+    }
+    rig.assert_metric(
+        r#"upstream_request_duration_seconds_count{method="phones_store",upstream="personal"} 7"#,
+    );
+}
+
+#[actix_web::test]
+async fn nothing_personal_can_be_printed() {
+    let rig = rig(|_| {});
+    let id = rig
+        .personal
+        .store(&ctx(), PersonalKind::Phones, &PHONE.into())
+        .await
+        .unwrap();
+    let value = rig
+        .personal
+        .retrieve(&ctx(), PersonalKind::Phones, &id)
+        .await
+        .unwrap();
+    let reply = rig.upstream.call(&ctx(), store()).await.unwrap();
+    let wrong_type = reply.json::<u32>().unwrap_err();
+    let error = UpstreamError::clone(&wrong_type).into_error("personal_unavailable");
+    let printed = format!(
+        "{value:?} {reply:?} {:?} {wrong_type:?} {error:?} {} {:?} {}",
+        store(),
+        error.chain(),
+        settings("http://host".into()),
+        rig.metrics.render(),
+    );
+    for secret in [PHONE, TOKEN, id.as_str()] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}
+
+#[actix_web::test]
+async fn the_sandbox_is_steered_over_http_too() {
+    let rig = rig(|_| {});
+    let control = upstream_of(format!("http://{}/__sandbox", rig.sandbox.addr()), |_| {});
+    let send = async |method: Method, path: &str, body: Option<Value>| {
+        let mut call = Call::new(method, "sandbox", path);
+        if let Some(body) = body {
+            call = call.body(body.to_string());
+        }
+        let reply = control.call(&ctx(), call).await.unwrap();
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        (reply.status.as_u16(), body)
+    };
+    let fault = json!({"kind": "status", "status": 404, "times": 3});
+    assert_eq!(
+        send(Method::PUT, "/faults/personal", Some(fault.clone()))
+            .await
+            .0,
+        204
+    );
+    assert_eq!(
+        send(Method::GET, "/faults", None).await,
+        (200, json!({"personal": fault}))
+    );
+    assert_eq!(rig.send(store()).await, Ok(StatusCode::NOT_FOUND));
+    assert_eq!(send(Method::DELETE, "/faults/personal", None).await.0, 204);
+    assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));
+    let calls = json!({"personal": {"POST /v1/phones/store": 2}});
+    assert_eq!(send(Method::GET, "/calls", None).await, (200, calls));
+    assert_eq!(send(Method::DELETE, "/calls", None).await.0, 204);
+    assert_eq!(rig.stores(), 0);
+    for (path, body) in [
+        ("/faults/personal", json!({"kind": "no such"})),
+        ("/faults/nobody", json!({"kind": "close"})),
+    ] {
+        assert_eq!(send(Method::PUT, path, Some(body)).await.0, 400, "{path}");
+    }
+    assert_eq!(send(Method::GET, "/health", None).await.0, 200);
+    assert_eq!(send(Method::GET, "/nothing", None).await.0, 404);
+}
+
+/// Answers one request on each connection, as if it meant to keep it open, and then closes it.
+/// The requests' heads can be received.
+fn server_of_one_answer_a_connection() -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (seen, requests) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            if seen.send(answer(stream.unwrap())).is_err() {
+                return;
+            }
+        }
+    });
+    (addr, requests)
+}
+
+fn answer(mut stream: TcpStream) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        let mut buffer = [0; 1024];
+        let read = stream.read(&mut buffer).unwrap();
+        request.extend_from_slice(&buffer[..read]);
+    }
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        .unwrap();
+    String::from_utf8(request).unwrap()
+}
