@@ -43,9 +43,7 @@ impl Deadline {
     /// # Errors
     /// `deadline_exceeded` when the deadline passes first.
     pub async fn run<T>(self, work: impl Future<Output = T>) -> Result<T> {
-        tokio::time::timeout_at(self.0, work)
-            .await
-            .map_err(|_| Error::deadline_exceeded())
+        tokio::time::timeout_at(self.0, work).await.map_err(|_| Error::deadline_exceeded())
     }
 }
 

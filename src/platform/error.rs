@@ -86,30 +86,20 @@ impl Error {
 
     /// Something of ours broke; the cause goes to the log, the caller learns nothing of it.
     pub fn internal(source: impl Into<Source>) -> Self {
-        Self::new(
-            Kind::Internal,
-            "internal",
-            "The server failed to handle the request.",
-        )
-        .with_source(source)
+        Self::new(Kind::Internal, "internal", "The server failed to handle the request.")
+            .with_source(source)
     }
 
     /// The input is wrong as a whole, or at one place of it.
     pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::invalid_fields(vec![FieldError {
-            pointer: pointer.into(),
-            detail: detail.into(),
-        }])
+        Self::invalid_fields(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
     }
 
     /// The input is wrong at these places.
     #[must_use]
     pub fn invalid_fields(fields: Vec<FieldError>) -> Self {
-        let mut error = Self::new(
-            Kind::InvalidInput,
-            "invalid_request",
-            "The request is not valid; see errors.",
-        );
+        let mut error =
+            Self::new(Kind::InvalidInput, "invalid_request", "The request is not valid; see errors.");
         error.0.fields = fields;
         error
     }
@@ -227,10 +217,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 

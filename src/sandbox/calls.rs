@@ -45,7 +45,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             .get(async |state: web::Data<State>| HttpResponse::Ok().json(&*state.calls.lock()))
             .delete(async |state: web::Data<State>| {
                 state.calls.lock().clear();
-                HttpResponse::NoContent()
+                HttpResponse::NoContent().finish()
             }),
     );
 }

@@ -138,9 +138,9 @@ pub fn start(listener: TcpListener, options: &SandboxOptions) -> io::Result<Sand
         .spawn(move || {
             System::new().block_on(async move {
                 match server(listener, served) {
-                    Ok(server) => {
-                        let _ = started.send(Ok(server.handle()));
-                        if let Err(error) = server.await {
+                    Ok(running) => {
+                        let _ = started.send(Ok(running.handle()));
+                        if let Err(error) = running.await {
                             tracing::error!(%error, "the sandbox ended");
                         }
                     }

@@ -50,8 +50,9 @@ impl Kind {
         digest
             .iter()
             .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+            .fold(String::with_capacity(32), |id, byte| {
+                format!("{id}{byte:02x}")
+            })
     }
 }
 
@@ -195,52 +196,42 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// A route whose body is a `T`; what is not one is a 400, like every bad request here.
 fn post<T: DeserializeOwned + 'static>(
     kind: Kind,
-    work: fn(Kind, &mut Kept, T) -> io::Result<HttpResponse>,
+    work: fn(Kind, &mut Kept, T) -> HttpResponse,
 ) -> actix_web::Route {
     web::post().to(
         move |state: web::Data<State>, body: web::Bytes| async move {
             match serde_json::from_slice(&body) {
                 Err(error) => bad_request("bad_request", &error.to_string()),
-                Ok(body) => work(kind, &mut state.personal.lock(), body).unwrap_or_else(|error| {
-                    refuse(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        "journal",
-                        &error.to_string(),
-                    )
-                }),
+                Ok(body) => work(kind, &mut state.personal.lock(), body),
             }
         },
     )
 }
 
-fn store(kind: Kind, kept: &mut Kept, ByValue { value }: ByValue) -> io::Result<HttpResponse> {
+fn store(kind: Kind, kept: &mut Kept, ByValue { value }: ByValue) -> HttpResponse {
     if !kind.accepts(&value) {
-        return Ok(bad_request(
-            "bad_value",
-            "the value is not valid for this type",
-        ));
+        return bad_request("bad_value", "the value is not valid for this type");
     }
-    let id = kept.store(kind, value.clone())?;
-    Ok(HttpResponse::Ok().json(json!({ "id": id, "value": value })))
+    match kept.store(kind, value.clone()) {
+        Ok(id) => HttpResponse::Ok().json(json!({ "id": id, "value": value })),
+        Err(error) => journal_failed(&error),
+    }
 }
 
-fn find(kind: Kind, kept: &mut Kept, ByValue { value }: ByValue) -> io::Result<HttpResponse> {
+fn find(kind: Kind, kept: &mut Kept, ByValue { value }: ByValue) -> HttpResponse {
     if !kind.accepts(&value) {
-        return Ok(bad_request(
-            "bad_value",
-            "the value is not valid for this type",
-        ));
+        return bad_request("bad_value", "the value is not valid for this type");
     }
-    Ok(one(kept, kind, &kind.id(&value)))
+    one(kept, kind, &kind.id(&value))
 }
 
-fn retrieve(kind: Kind, kept: &mut Kept, ById { id }: ById) -> io::Result<HttpResponse> {
-    Ok(one(kept, kind, &id))
+fn retrieve(kind: Kind, kept: &mut Kept, ById { id }: ById) -> HttpResponse {
+    one(kept, kind, &id)
 }
 
-fn bulk_retrieve(kind: Kind, kept: &mut Kept, ByIds { ids }: ByIds) -> io::Result<HttpResponse> {
+fn bulk_retrieve(kind: Kind, kept: &mut Kept, ByIds { ids }: ByIds) -> HttpResponse {
     if ids.len() > BULK {
-        return Ok(bad_request("too_many_ids", "at most 1000 ids"));
+        return bad_request("too_many_ids", "at most 1000 ids");
     }
     let (mut items, mut missing) = (Vec::new(), Vec::new());
     for id in ids {
@@ -249,12 +240,22 @@ fn bulk_retrieve(kind: Kind, kept: &mut Kept, ByIds { ids }: ByIds) -> io::Resul
             None => missing.push(id),
         }
     }
-    Ok(HttpResponse::Ok().json(json!({ "items": items, "missing": missing })))
+    HttpResponse::Ok().json(json!({ "items": items, "missing": missing }))
 }
 
-fn delete(kind: Kind, kept: &mut Kept, ByIds { ids }: ByIds) -> io::Result<HttpResponse> {
-    kept.delete(kind, ids)?;
-    Ok(HttpResponse::Ok().json(json!({})))
+fn delete(kind: Kind, kept: &mut Kept, ByIds { ids }: ByIds) -> HttpResponse {
+    match kept.delete(kind, ids) {
+        Ok(()) => HttpResponse::Ok().json(json!({})),
+        Err(error) => journal_failed(&error),
+    }
+}
+
+fn journal_failed(error: &io::Error) -> HttpResponse {
+    refuse(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "journal",
+        &error.to_string(),
+    )
 }
 
 fn one(kept: &Kept, kind: Kind, id: &str) -> HttpResponse {

@@ -20,7 +20,7 @@ use crate::platform::upstream::{Answer, Call, Upstream, UpstreamMetrics, Upstrea
 const CUSTOMERS: u32 = 300;
 const DAYS: u32 = 90;
 const PATIENCE: Duration = Duration::from_secs(20);
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 const FIRST_NAMES: [&str; 7] = ["Анна", "Борис", "Вера", "Глеб", "Дарья", "Егор", "Жанна"];
 const LAST_NAMES: [&str; 5] = ["Коваленко", "Седых", "Черных", "Гончар", "Живаго"];
@@ -236,7 +236,75 @@ async fn send<T: serde::de::DeserializeOwned>(api: &Upstream, call: Call) -> any
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+
     use super::*;
+
+    type Seen = web::Data<Mutex<Vec<(String, String)>>>;
+
+    /// A fleet server that takes everything: remembers each path and its idempotency key.
+    async fn fleet(request: HttpRequest, seen: Seen) -> HttpResponse {
+        let header = |name: &str| {
+            let value = request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        if request.path().contains("/dispatcher/") {
+            assert_eq!(header("authorization"), "Bearer sandbox-dispatcher");
+            assert_eq!(header("x-dispatcher-id"), "1");
+            assert!(header("x-park-id").starts_with("park-"));
+        } else if request.path().contains("/internal/") {
+            assert_eq!(header("authorization"), "Bearer sandbox-internal");
+        }
+        let mut seen = seen.lock().unwrap();
+        seen.push((request.path().to_owned(), header("idempotency-key")));
+        let items: Vec<u8> = if seen.len() > 2 { vec![1] } else { Vec::new() };
+        HttpResponse::Ok().json(json!({ "items": items, "personal_phone_id": "0a" }))
+    }
+
+    #[actix_web::test]
+    async fn an_empty_server_is_seeded_once() {
+        let seen = Seen::default();
+        let data = seen.clone();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = move || {
+            App::new()
+                .app_data(data.clone())
+                .default_service(web::to(fleet))
+        };
+        let server = HttpServer::new(app)
+            .workers(1)
+            .disable_signals()
+            .listen(listener)
+            .unwrap();
+        let server = server.run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+
+        assert_eq!(seed(&url).await.unwrap(), CUSTOMERS);
+        assert_eq!(seed(&url).await.unwrap(), 0);
+
+        handle.stop(false).await;
+        let seen = seen.lock().unwrap();
+        let count = |end: &str| seen.iter().filter(|(path, _)| path.ends_with(end)).count();
+        assert_eq!(count("/internal/v1/customers/upsert"), 300);
+        assert_eq!(count("/customers/0a/favourite-locations"), 12);
+        assert_eq!(count("/customers/0a/recurring-routes"), 3);
+        let mut keys: Vec<_> = seen
+            .iter()
+            .map(|(_, key)| key)
+            .filter(|k| !k.is_empty())
+            .collect();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 315, "a key for each that is created");
+    }
 
     #[test]
     fn customers_are_spread_over_ninety_days_and_have_valid_numbers() {

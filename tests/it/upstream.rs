@@ -1,22 +1,24 @@
 //! The policy every upstream call goes through, against the sandbox's stand-ins over real HTTP.
 
+mod personal;
+mod sandbox;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
 use actix_web::rt::time::{sleep, timeout};
 use fleet::platform::context::Context;
-use fleet::platform::error::{Error, Kind};
 use fleet::platform::telemetry::metrics::Metrics;
 use fleet::platform::upstream::{
     Answer, Call, Upstream, UpstreamError, UpstreamMetrics, UpstreamSettings,
 };
 use fleet::sandbox::{Sandbox, SandboxOptions, start};
-use fleet::upstreams::personal::{Personal, PersonalError, PersonalKind};
-use secrecy::{ExposeSecret as _, SecretString};
+use fleet::upstreams::personal::Personal;
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -114,80 +116,6 @@ impl Rig {
             "{line} in\n{rendered}"
         );
     }
-}
-
-#[actix_web::test]
-async fn personal_keeps_its_contract() {
-    let personal = rig(|_| {}).personal_with_sandbox();
-    let (client, ctx, kind) = (&personal.0, ctx(), PersonalKind::Phones);
-    let phone = SecretString::from(PHONE);
-    assert_eq!(client.find(&ctx, kind, &phone).await.unwrap(), None);
-    let id = client.store(&ctx, kind, &phone).await.unwrap();
-    assert_eq!(client.store(&ctx, kind, &phone).await.unwrap(), id);
-    assert_eq!(
-        client.find(&ctx, kind, &phone).await.unwrap().as_ref(),
-        Some(&id)
-    );
-    let value = client.retrieve(&ctx, kind, &id).await.unwrap().unwrap();
-    assert_eq!(value.expose_secret(), PHONE);
-    assert!(
-        client
-            .retrieve(&ctx, PersonalKind::Names, &id)
-            .await
-            .unwrap()
-            .is_none()
-    );
-
-    let mut ids: Vec<String> = (0..2_500).map(|n| format!("{n:032x}")).collect();
-    ids.push(id.clone());
-    let values = client.bulk_retrieve(&ctx, kind, &ids).await.unwrap();
-    assert_eq!(values.len(), 1);
-    assert_eq!(values.get(&id).unwrap().expose_secret(), PHONE);
-    assert_eq!(
-        personal
-            .1
-            .calls("personal", "POST /v1/phones/bulk_retrieve"),
-        3
-    );
-
-    client.delete(&ctx, kind, &ids).await.unwrap();
-    client.delete(&ctx, kind, &ids).await.unwrap();
-    assert_eq!(client.find(&ctx, kind, &phone).await.unwrap(), None);
-}
-
-impl Rig {
-    fn personal_with_sandbox(self) -> (Personal, Sandbox) {
-        (self.personal, self.sandbox)
-    }
-}
-
-#[actix_web::test]
-async fn personal_refuses_bad_values_and_strangers() {
-    let rig = rig(|_| {});
-    let bad = SecretString::from("not-a-phone");
-    let error = rig
-        .personal
-        .store(&ctx(), PersonalKind::Phones, &bad)
-        .await
-        .unwrap_err();
-    assert!(matches!(error, PersonalError::BadValue));
-    assert_eq!(Error::from(error).kind(), Kind::InvalidInput);
-
-    let mut stranger = settings(rig.sandbox.base_url("personal"));
-    stranger.token = SecretString::default();
-    let registered = UpstreamMetrics::register(&Metrics::default());
-    let stranger = Personal::new(&stranger, &registered).unwrap();
-    let phone = SecretString::from(PHONE);
-    let error = stranger
-        .find(&ctx(), PersonalKind::Phones, &phone)
-        .await
-        .unwrap_err();
-    let error = Error::from(error);
-    assert_eq!(
-        (error.kind(), error.code()),
-        (Kind::Unavailable, "personal_unavailable")
-    );
-    assert_eq!(error.chain(), "answered 401 Unauthorized");
 }
 
 #[actix_web::test]
@@ -466,75 +394,6 @@ async fn metrics_tell_outcomes() {
     rig.assert_metric(
         r#"upstream_request_duration_seconds_count{method="phones_store",upstream="personal"} 7"#,
     );
-}
-
-#[actix_web::test]
-async fn nothing_personal_can_be_printed() {
-    let rig = rig(|_| {});
-    let id = rig
-        .personal
-        .store(&ctx(), PersonalKind::Phones, &PHONE.into())
-        .await
-        .unwrap();
-    let value = rig
-        .personal
-        .retrieve(&ctx(), PersonalKind::Phones, &id)
-        .await
-        .unwrap();
-    let reply = rig.upstream.call(&ctx(), store()).await.unwrap();
-    let wrong_type = reply.json::<u32>().unwrap_err();
-    let error = UpstreamError::clone(&wrong_type).into_error("personal_unavailable");
-    let printed = format!(
-        "{value:?} {reply:?} {:?} {wrong_type:?} {error:?} {} {:?} {}",
-        store(),
-        error.chain(),
-        settings("http://host".into()),
-        rig.metrics.render(),
-    );
-    for secret in [PHONE, TOKEN, id.as_str()] {
-        assert!(!printed.contains(secret), "{printed}");
-    }
-}
-
-#[actix_web::test]
-async fn the_sandbox_is_steered_over_http_too() {
-    let rig = rig(|_| {});
-    let control = upstream_of(format!("http://{}/__sandbox", rig.sandbox.addr()), |_| {});
-    let send = async |method: Method, path: &str, body: Option<Value>| {
-        let mut call = Call::new(method, "sandbox", path);
-        if let Some(body) = body {
-            call = call.body(body.to_string());
-        }
-        let reply = control.call(&ctx(), call).await.unwrap();
-        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        (reply.status.as_u16(), body)
-    };
-    let fault = json!({"kind": "status", "status": 404, "times": 3});
-    assert_eq!(
-        send(Method::PUT, "/faults/personal", Some(fault.clone()))
-            .await
-            .0,
-        204
-    );
-    assert_eq!(
-        send(Method::GET, "/faults", None).await,
-        (200, json!({"personal": fault}))
-    );
-    assert_eq!(rig.send(store()).await, Ok(StatusCode::NOT_FOUND));
-    assert_eq!(send(Method::DELETE, "/faults/personal", None).await.0, 204);
-    assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));
-    let calls = json!({"personal": {"POST /v1/phones/store": 2}});
-    assert_eq!(send(Method::GET, "/calls", None).await, (200, calls));
-    assert_eq!(send(Method::DELETE, "/calls", None).await.0, 204);
-    assert_eq!(rig.stores(), 0);
-    for (path, body) in [
-        ("/faults/personal", json!({"kind": "no such"})),
-        ("/faults/nobody", json!({"kind": "close"})),
-    ] {
-        assert_eq!(send(Method::PUT, path, Some(body)).await.0, 400, "{path}");
-    }
-    assert_eq!(send(Method::GET, "/health", None).await.0, 200);
-    assert_eq!(send(Method::GET, "/nothing", None).await.0, 404);
 }
 
 /// Answers one request on each connection, as if it meant to keep it open, and then closes it.

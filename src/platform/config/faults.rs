@@ -28,10 +28,7 @@ impl Faults {
     /// Collects faults of keys below `prefix` (a section's name).
     #[must_use]
     pub fn below(prefix: &str) -> Self {
-        Self {
-            prefix: prefix.to_owned(),
-            found: Vec::new(),
-        }
+        Self { prefix: prefix.to_owned(), found: Vec::new() }
     }
 
     /// Notes a fault at `key`, relative to the prefix.
@@ -41,10 +38,7 @@ impl Faults {
             (prefix, "") => prefix.to_owned(),
             (prefix, key) => format!("{prefix}.{key}"),
         };
-        self.found.push(Fault {
-            key,
-            message: message.into(),
-        });
+        self.found.push(Fault { key, message: message.into() });
     }
 
     /// Notes a fault unless `holds`.

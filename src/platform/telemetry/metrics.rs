@@ -5,13 +5,14 @@
 //! bounded: never a park, a driver, a cabinet or a phone.
 
 use prometheus::core::Collector;
-pub use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+pub use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 use prometheus::{HistogramOpts, Opts, Registry, TextEncoder};
 
 /// Seconds; from a cached read to the longest deadline.
-const LATENCY_BUCKETS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+const LATENCY_BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Where metrics are registered and rendered.
 #[derive(Clone, Default)]
@@ -56,8 +57,7 @@ impl Metrics {
     /// One counter.
     #[must_use]
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.counters(name, help, &[])
-            .with_label_values::<&str>(&[])
+        self.counters(name, help, &[]).with_label_values::<&str>(&[])
     }
 
     /// One gauge.
@@ -69,19 +69,16 @@ impl Metrics {
     /// One latency histogram, in seconds.
     #[must_use]
     pub fn latency(&self, name: &str, help: &str) -> Histogram {
-        self.latencies(name, help, &[])
-            .with_label_values::<&str>(&[])
+        self.latencies(name, help, &[]).with_label_values::<&str>(&[])
     }
 
     /// All metrics in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
-        TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
-            .unwrap_or_else(|error| {
-                tracing::error!(%error, "metrics could not be rendered");
-                String::new()
-            })
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics could not be rendered");
+            String::new()
+        })
     }
 
     /// A name that is registered twice is a mistake in the code, found by the first test that

@@ -34,20 +34,14 @@ impl TraceContext {
         let span_id = u64::try_from(hex(parts.next()?, 16)?).ok()?;
         let flags = hex(parts.next()?, 2)?;
         let known_shape = version != 0 || parts.next().is_none();
-        (version != 0xff && trace_id != 0 && span_id != 0 && known_shape).then_some(Self {
-            trace_id,
-            span_id,
-            sampled: flags & 1 == 1,
-        })
+        (version != 0xff && trace_id != 0 && span_id != 0 && known_shape)
+            .then_some(Self { trace_id, span_id, sampled: flags & 1 == 1 })
     }
 
     /// The same trace, with a new span id: what a call to an upstream carries.
     #[must_use]
     pub fn child(self) -> Self {
-        Self {
-            span_id: rand::random::<u64>() | 1,
-            ..self
-        }
+        Self { span_id: rand::random::<u64>() | 1, ..self }
     }
 
     /// The trace id as 32 hexadecimal digits.
@@ -60,13 +54,7 @@ impl TraceContext {
 /// Writes the `traceparent` header.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "00-{:032x}-{:016x}-{:02x}",
-            self.trace_id,
-            self.span_id,
-            u8::from(self.sampled)
-        )
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
     }
 }
 

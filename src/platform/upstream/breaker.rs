@@ -177,12 +177,15 @@ mod tests {
         Breaker::new("test", 3, OPEN_FOR, gauge)
     }
 
+    fn admitted(breaker: &Breaker, now: Instant) -> Pass<'_> {
+        let Ok(pass) = breaker.admit(now) else {
+            panic!("refused")
+        };
+        pass
+    }
+
     fn call(breaker: &Breaker, verdict: Verdict, now: Instant) {
-        breaker
-            .admit(now)
-            .ok()
-            .expect("admitted")
-            .settle(verdict, now);
+        admitted(breaker, now).settle(verdict, now);
     }
 
     fn opened(now: Instant) -> Breaker {
@@ -226,7 +229,7 @@ mod tests {
         let breaker = opened(now);
         let later = now + OPEN_FOR;
         assert!(breaker.admit(later - Duration::from_millis(1)).is_err());
-        let probe = breaker.admit(later).ok().expect("the probe");
+        let probe = admitted(&breaker, later);
         assert!(breaker.admit(later).is_err(), "one probe at a time");
         assert_eq!(breaker.gauge.get(), 1);
         probe.settle(Verdict::Healthy, later);
@@ -239,7 +242,7 @@ mod tests {
         let now = Instant::now();
         let breaker = opened(now);
         let later = now + OPEN_FOR;
-        drop(breaker.admit(later).ok().expect("a probe"));
+        drop(admitted(&breaker, later));
         call(&breaker, Verdict::Failing, later);
         assert_eq!(breaker.admit(later).err(), Some(OPEN_FOR));
     }
@@ -247,7 +250,7 @@ mod tests {
     #[test]
     fn outcomes_of_an_earlier_phase_are_ignored() {
         let (breaker, now) = (breaker(), Instant::now());
-        let slow = breaker.admit(now).ok().expect("admitted");
+        let slow = admitted(&breaker, now);
         for _ in 0..3 {
             call(&breaker, Verdict::Failing, now);
         }

@@ -24,7 +24,7 @@ use crate::platform::telemetry::trace::TraceContext;
 /// we who close an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// A connection is replaced after this, so that changed DNS records are noticed.
-const LIFETIME: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_mins(1);
 
 thread_local! {
     static CLIENTS: RefCell<HashMap<u64, (Weak<Inner>, Client)>> = RefCell::default();

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use actix_http::error::ParseError;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::StatusCode;
 
@@ -126,8 +127,9 @@ impl From<SendRequestError> for UpstreamError {
         match error {
             SendRequestError::Connect(error) => error.into(),
             SendRequestError::Timeout => Self::Timeout,
-            SendRequestError::Send(_) => Self::Closed,
-            SendRequestError::Response(actix_http::error::ParseError::Io(_)) => Self::Closed,
+            SendRequestError::Send(_) | SendRequestError::Response(ParseError::Io(_)) => {
+                Self::Closed
+            }
             SendRequestError::Response(_) => Self::Protocol("the answer is not HTTP"),
             _ => Self::Protocol("the request cannot be sent"),
         }

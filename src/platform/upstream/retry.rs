@@ -151,7 +151,7 @@ mod tests {
         let spend_all = |now| (0..1_000).take_while(|_| budget.spend(now)).count();
         assert_eq!(spend_all(now), 10);
         assert_eq!(spend_all(now + Duration::from_secs(4)), 2);
-        assert_eq!(spend_all(now + Duration::from_secs(3_600)), 10);
+        assert_eq!(spend_all(now + Duration::from_hours(1)), 10);
     }
 
     #[test]
