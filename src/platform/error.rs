@@ -145,6 +145,22 @@ impl Error {
         self
     }
 
+    /// A copy of the outward face, with the causes as one line of text: what is left to tell when
+    /// the error itself can only be borrowed.
+    #[must_use]
+    pub fn to_answer(&self) -> Self {
+        let chain = self.chain();
+        Self(Box::new(Inner {
+            kind: self.0.kind,
+            code: self.0.code,
+            detail: self.0.detail.clone(),
+            fields: self.0.fields.clone(),
+            retry_after: self.0.retry_after,
+            extensions: self.0.extensions.clone(),
+            source: (!chain.is_empty()).then(|| chain.into()),
+        }))
+    }
+
     /// What sort of thing went wrong.
     #[must_use]
     pub fn kind(&self) -> Kind {

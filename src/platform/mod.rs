@@ -3,6 +3,10 @@
 pub mod config;
 pub mod context;
 pub mod error;
+#[cfg(feature = "database")]
+pub mod database;
+pub mod http;
+pub mod ids;
 pub mod telemetry;
 #[cfg(feature = "upstream")]
 pub mod upstream;

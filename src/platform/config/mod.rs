@@ -1,12 +1,55 @@
 //! Configuration: one self-checking section a file.
+//!
+//! `default.toml` (built in), then files, then the environment. A section is read on its own, so
+//! that a fault in one domain's section concerns that domain alone, and every fault of a section is
+//! found in one go.
 
+pub mod auth;
+pub mod database;
 mod faults;
+pub mod http;
+mod section;
+mod source;
+pub mod telemetry;
 
 pub use faults::{Fault, Faults};
+pub use section::Section;
+pub use source::{Config, ConfigSource, LoadError};
 
-/// A section of the configuration: a struct that serde fills (unknown keys refused) and that then
-/// checks its own values, so that a value which exists is a valid one.
-pub trait Section: serde::de::DeserializeOwned {
-    /// Notes every value that is out of range or contradicts another.
-    fn check(&self, faults: &mut Faults);
+use auth::AuthSettings;
+use http::HttpSettings;
+use telemetry::TelemetrySettings;
+
+/// What every process reads, whichever domains it serves.
+#[derive(Debug)]
+pub struct CoreSettings {
+    /// Names of the enabled domains, in the order of the code's list.
+    pub domains: Vec<&'static str>,
+    /// The server.
+    pub http: HttpSettings,
+    /// The callers.
+    pub auth: AuthSettings,
+    /// Logs and traces.
+    pub telemetry: TelemetrySettings,
+}
+
+impl CoreSettings {
+    /// Reads the common sections; `compiled` are the names of the domains in this binary.
+    ///
+    /// # Errors
+    /// Every fault of these sections, and every unknown top-level key.
+    pub fn read(config: &Config, compiled: &[&'static str]) -> Result<Self, Vec<Fault>> {
+        let mut faults = config.unknown_sections();
+        let mut take = |found: Vec<Fault>| faults.extend(found);
+        let domains = config.enabled_domains(compiled).map_err(&mut take);
+        let http = config.section("http").map_err(&mut take);
+        let auth = config.section("auth").map_err(&mut take);
+        let telemetry = config.section("telemetry").map_err(&mut take);
+        match (domains, http, auth, telemetry) {
+            (Ok(domains), Ok(http), Ok(auth), Ok(telemetry)) if faults.is_empty() => {
+                Ok(Self { domains, http, auth, telemetry })
+            }
+            _ => Err(faults),
+        }
+    }
 }

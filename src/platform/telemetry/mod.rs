@@ -1,4 +1,6 @@
 //! Logs, traces and metrics.
 
+pub mod logs;
 pub mod metrics;
+pub mod otlp;
 pub mod trace;

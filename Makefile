@@ -1,0 +1,37 @@
+# Thin: what takes more than two lines is a script in tools/. Variables may be given behind the
+# target or in the environment: CARGO_TARGET_DIR, DATABASE_URL, FLEET_PORT, FLEET_SANDBOX_PORT,
+# FLEET_PG_PORT; ARGS goes to cargo test, or to schemathesis.
+
+.DEFAULT_GOAL := help
+.PHONY: help run down migrate test api-test lint features deny bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## install, build, migrate and start everything; again: rebuild and restart
+	@tools/local/run.sh
+
+down: ## stop everything that was started here, and nothing else
+	@tools/local/down.sh
+
+migrate: ## migrate the local database only
+	@tools/local/install.sh build postgres && tools/local/postgres.sh up
+	@FLEET__DATABASE__URL="$$(tools/local/postgres.sh url)" cargo run --features sandbox -- migrate
+
+test: ## all tests, against a local PostgreSQL (ARGS='name' for some)
+	@tools/local/test.sh $(ARGS)
+
+api-test: ## schemathesis over the server's own OpenAPI
+	@tools/api-test.sh $(ARGS)
+
+lint: ## format, clippy, shellcheck, features
+	@tools/lint.sh
+
+features: ## every feature alone, all and none, without warnings
+	@tools/features.sh
+
+deny: ## licences, sources and banned crates of the dependencies (slow the first time)
+	@tools/deny.sh
+
+bench: ## measure throughput and latency
+	@tools/local/install.sh build postgres wrk && benches/run.sh

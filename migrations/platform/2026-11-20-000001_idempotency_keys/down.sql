@@ -1,0 +1,2 @@
+DROP FUNCTION readable_id(bytea);
+DROP TABLE idempotency_keys;

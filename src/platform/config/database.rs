@@ -1,0 +1,75 @@
+//! `[database]`: PostgreSQL, read only by processes whose domains need it.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::{Faults, Section};
+
+/// Where the database is and what bounds our use of it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// `postgres://USER:PASSWORD@HOST:PORT/NAME`.
+    pub url: SecretString,
+    /// Connections shared by all domains.
+    pub pool_size: usize,
+    /// How long opening a connection may take.
+    pub connect_timeout_ms: u64,
+    /// How long a request waits for a free connection.
+    pub acquire_timeout_ms: u64,
+    /// The longest any statement runs.
+    pub statement_timeout_ms: u64,
+    /// The longest any statement waits for a lock.
+    pub lock_timeout_ms: u64,
+    /// Migrate at start.
+    pub migrate_at_start: bool,
+}
+
+impl DatabaseSettings {
+    /// How long opening a connection may take.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// How long a request waits for a free connection.
+    #[must_use]
+    pub fn acquire_timeout(&self) -> Duration {
+        Duration::from_millis(self.acquire_timeout_ms)
+    }
+
+    /// The longest any statement runs.
+    #[must_use]
+    pub fn statement_timeout(&self) -> Duration {
+        Duration::from_millis(self.statement_timeout_ms)
+    }
+
+    /// The longest any statement waits for a lock.
+    #[must_use]
+    pub fn lock_timeout(&self) -> Duration {
+        Duration::from_millis(self.lock_timeout_ms)
+    }
+}
+
+impl Section for DatabaseSettings {
+    fn check(&self, faults: &mut Faults) {
+        let url = self.url.expose_secret();
+        let scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        faults.require(scheme, "url", "must begin with postgres:// or postgresql://");
+        faults.require(
+            (1..=1000).contains(&self.pool_size),
+            "pool_size",
+            "must be between 1 and 1000",
+        );
+        for (key, value) in [
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("acquire_timeout_ms", self.acquire_timeout_ms),
+            ("statement_timeout_ms", self.statement_timeout_ms),
+            ("lock_timeout_ms", self.lock_timeout_ms),
+        ] {
+            faults.require((1..=600_000).contains(&value), key, "must be between 1 and 600000");
+        }
+    }
+}

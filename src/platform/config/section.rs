@@ -1,0 +1,149 @@
+//! Reads one section and finds every fault in it.
+
+use config::{Value, ValueKind};
+use serde::de::DeserializeOwned;
+
+use super::{Fault, Faults};
+
+/// A section of the configuration: a struct that serde fills (unknown keys refused) and that then
+/// checks its own values, so that a value which exists is a valid one.
+pub trait Section: DeserializeOwned {
+    /// Notes every value that is out of range or contradicts another.
+    fn check(&self, faults: &mut Faults);
+}
+
+/// More faults than this in one section are not a typing mistake.
+const MOST_FAULTS: usize = 50;
+
+/// Reads the section `name` from `value`. Serde reports one fault at a time; so each one found is
+/// mended (with the value of `defaults` at that place, or by leaving it out) and the section is
+/// read again.
+pub(super) fn read<T: Section>(
+    name: &str,
+    mut value: Value,
+    defaults: Option<&Value>,
+) -> Result<T, Vec<Fault>> {
+    let mut faults = Faults::below(name);
+    let mut reported: Vec<String> = Vec::new();
+    let section = loop {
+        let error = match serde_path_to_error::deserialize::<_, T>(value.clone()) {
+            Ok(section) => break section,
+            Err(error) => error,
+        };
+        let message = plain_message(error.inner());
+        let (key, suggestion) = match unknown_field(&message) {
+            Some((field, known)) => (join(&parent_of_unknown(error.path(), field), field), Some(nearest(field, &known))),
+            None => (path_text(error.path()), None),
+        };
+        let repeated = reported.contains(&key);
+        if !repeated {
+            faults.add(&key, suggestion.unwrap_or(message));
+            reported.push(key.clone());
+        }
+        let mended = !repeated && mend(&mut value, &key, defaults);
+        if !mended || reported.len() >= MOST_FAULTS {
+            return Err(faults.into_vec());
+        }
+    };
+    section.check(&mut faults);
+    let found = faults.into_vec();
+    if found.is_empty() { Ok(section) } else { Err(found) }
+}
+
+/// The message without the origin that the library appends: the key already says where it is.
+fn plain_message(error: &config::ConfigError) -> String {
+    match error {
+        config::ConfigError::Type { unexpected, expected, .. } => {
+            format!("invalid type: {unexpected}, expected {expected}")
+        }
+        config::ConfigError::At { error, .. } => plain_message(error),
+        other => other.to_string(),
+    }
+}
+
+/// Takes serde's message on an unknown field apart: the field and the names that are known.
+fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let mut quoted = rest.split('`');
+    let field = quoted.next()?;
+    Some((field, quoted.skip(1).step_by(2).collect()))
+}
+
+/// What to say of an unknown key.
+pub(super) fn nearest(field: &str, known: &[&str]) -> String {
+    let closest = known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(field, name), *name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3);
+    match closest {
+        Some((_, name)) => format!("unknown key; did you mean `{name}`?"),
+        None => format!("unknown key; known here: {}", known.join(", ")),
+    }
+}
+
+/// serde_path_to_error ends the path of an unknown field with the field on some deserializers and
+/// with its parent on others; this is the parent on both.
+fn parent_of_unknown(path: &serde_path_to_error::Path, field: &str) -> String {
+    let text = path_text(path);
+    match text.strip_suffix(field) {
+        Some("") => String::new(),
+        Some(parent) if parent.ends_with('.') => parent.trim_end_matches('.').to_owned(),
+        _ => text,
+    }
+}
+
+fn path_text(path: &serde_path_to_error::Path) -> String {
+    let text = path.to_string();
+    if text == "." { String::new() } else { text }
+}
+
+fn join(parent: &str, key: &str) -> String {
+    if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
+}
+
+/// Puts the default, or nothing, in the place of `key`. False when there is nothing to mend.
+fn mend(value: &mut Value, key: &str, defaults: Option<&Value>) -> bool {
+    let steps: Vec<&str> = key.split(['.', '[', ']']).filter(|step| !step.is_empty()).collect();
+    let Some((last, parents)) = steps.split_last() else { return false };
+    let mut default = defaults;
+    let mut at = value;
+    for step in parents {
+        default = default.and_then(|value| child(value, step));
+        match child_mut(at, step) {
+            Some(next) => at = next,
+            None => return false,
+        }
+    }
+    let default = default.and_then(|value| child(value, last)).cloned();
+    match &mut at.kind {
+        ValueKind::Table(table) => match default {
+            Some(default) => table.insert((*last).to_owned(), default).is_some(),
+            None => table.remove(*last).is_some(),
+        },
+        ValueKind::Array(items) => match last.parse::<usize>() {
+            Ok(index) if index < items.len() => {
+                items.remove(index);
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn child<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
+    match &value.kind {
+        ValueKind::Table(table) => table.get(step),
+        ValueKind::Array(items) => items.get(step.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+fn child_mut<'a>(value: &'a mut Value, step: &str) -> Option<&'a mut Value> {
+    match &mut value.kind {
+        ValueKind::Table(table) => table.get_mut(step),
+        ValueKind::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
+        _ => None,
+    }
+}

@@ -1,0 +1,234 @@
+//! Where the configuration comes from, and the merged whole.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use config::{Environment, File, FileFormat, Value, ValueKind};
+
+use super::section::{self, Section};
+use super::{Fault, Faults};
+
+/// The defaults that are built in.
+const DEFAULTS: &str = include_str!("../../../config/default.toml");
+
+/// Sections and top-level keys. Those of domains and upstreams that this binary was built without
+/// are known too, so that one file can serve processes built with different features.
+const TOP_LEVEL: &[&str] = &["domains", "http", "auth", "database", "telemetry", "upstreams"];
+const DOMAIN_SECTIONS: &[&str] = &["fleet_customers"];
+const UPSTREAMS: &[&str] = &["personal"];
+
+/// The files to read, later ones over earlier ones, with the environment over all of them.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigSource {
+    files: Vec<PathBuf>,
+    overrides: Vec<String>,
+    environment: bool,
+}
+
+/// A source could not be read at all.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration could not be read: {0}")]
+pub struct LoadError(#[from] config::ConfigError);
+
+impl ConfigSource {
+    /// Defaults, these files, and the environment.
+    #[must_use]
+    pub fn files_and_environment(files: Vec<PathBuf>) -> Self {
+        Self { files, overrides: Vec::new(), environment: true }
+    }
+
+    /// Defaults and these TOML texts only: what a test or a tool composes for itself.
+    #[must_use]
+    pub fn texts(overrides: Vec<String>) -> Self {
+        Self { files: Vec::new(), overrides, environment: false }
+    }
+
+    /// Reads and merges everything. Called again by a domain that could not start, so that a
+    /// mended file is noticed.
+    ///
+    /// # Errors
+    /// A file is missing or is not TOML.
+    pub fn load(&self) -> Result<Config, LoadError> {
+        let mut builder =
+            config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        for file in &self.files {
+            builder = builder.add_source(File::from(file.as_path()).format(FileFormat::Toml));
+        }
+        for text in &self.overrides {
+            builder = builder.add_source(File::from_str(text, FileFormat::Toml));
+        }
+        if self.environment {
+            builder = builder.add_source(
+                Environment::with_prefix("FLEET").prefix_separator("__").separator("__"),
+            );
+        }
+        Ok(Config { merged: builder.build()?.cache, defaults: Self::defaults()? })
+    }
+
+    fn defaults() -> Result<Value, config::ConfigError> {
+        let builder =
+            config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        Ok(builder.build()?.cache)
+    }
+}
+
+/// The merged configuration. Sections are read from it one by one.
+#[derive(Clone)]
+pub struct Config {
+    merged: Value,
+    defaults: Value,
+}
+
+impl Config {
+    /// Reads the section at a dotted path, for example `http` or `upstreams.personal`.
+    ///
+    /// # Errors
+    /// Every fault in the section.
+    pub fn section<T: Section>(&self, path: &str) -> Result<T, Vec<Fault>> {
+        let Some(value) = at(&self.merged, path) else {
+            return Err(one_fault(path, "this section is missing"));
+        };
+        section::read(path, value.clone(), at(&self.defaults, path))
+    }
+
+    /// Top-level keys and upstreams that no part of the product knows.
+    #[must_use]
+    pub fn unknown_sections(&self) -> Vec<Fault> {
+        let known: Vec<&str> = TOP_LEVEL.iter().chain(DOMAIN_SECTIONS).copied().collect();
+        let mut faults = unknown_keys("", &self.merged, &known);
+        if let Some(upstreams) = at(&self.merged, "upstreams") {
+            faults.extend(unknown_keys("upstreams", upstreams, UPSTREAMS));
+        }
+        faults
+    }
+
+    /// The names under `domains`, or all that are compiled, in the order of `compiled`.
+    ///
+    /// # Errors
+    /// A name that no compiled domain bears, or no name at all.
+    pub fn enabled_domains(
+        &self,
+        compiled: &[&'static str],
+    ) -> Result<Vec<&'static str>, Vec<Fault>> {
+        let Some(value) = at(&self.merged, "domains") else { return Ok(compiled.to_vec()) };
+        // From the environment it is one text with commas.
+        let listed: Vec<String> = match &value.kind {
+            ValueKind::String(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
+            _ => value
+                .clone()
+                .try_deserialize()
+                .map_err(|_| one_fault("domains", "must be a list of names"))?,
+        };
+        let mut faults = Faults::default();
+        for name in listed.iter().filter(|name| !compiled.contains(&name.as_str())) {
+            faults.add(
+                "domains",
+                format!("`{name}` is not compiled into this binary (it has: {})", compiled.join(", ")),
+            );
+        }
+        faults.require(!listed.is_empty(), "domains", "names no domain; leave it out for all");
+        let wanted: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
+        let found = faults.into_vec();
+        if found.is_empty() {
+            Ok(compiled.iter().copied().filter(|name| wanted.contains(name)).collect())
+        } else {
+            Err(found)
+        }
+    }
+}
+
+fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, key| match &value.kind {
+        ValueKind::Table(table) => table.get(key),
+        _ => None,
+    })
+}
+
+fn unknown_keys(prefix: &str, value: &Value, known: &[&str]) -> Vec<Fault> {
+    let mut faults = Faults::below(prefix);
+    let ValueKind::Table(table) = &value.kind else {
+        return one_fault(prefix, "must be a table");
+    };
+    let mut keys: Vec<&String> = table.keys().collect();
+    keys.sort();
+    for key in keys {
+        if !known.contains(&key.as_str()) {
+            faults.add(key, section::nearest(key, known));
+        }
+    }
+    faults.into_vec()
+}
+
+fn one_fault(key: &str, message: &str) -> Vec<Fault> {
+    vec![Fault { key: key.to_owned(), message: message.to_owned() }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::CoreSettings;
+    use super::super::database::DatabaseSettings;
+    use super::super::http::HttpSettings;
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        ConfigSource::texts(vec![text.to_owned()]).load().unwrap()
+    }
+
+    fn messages(faults: Vec<Fault>) -> Vec<String> {
+        faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_committed_defaults_are_complete_and_valid() {
+        let config = ConfigSource::default().load().unwrap();
+        let core = CoreSettings::read(&config, &["fleet-customers"]).unwrap();
+        assert_eq!(core.domains, ["fleet-customers"]);
+        assert_eq!(core.http.listen.port(), 8080);
+        config.section::<DatabaseSettings>("database").unwrap();
+    }
+
+    #[test]
+    fn every_fault_of_a_section_is_found_at_once() {
+        let config = config("[http]\nlisen = 1\nlisten = 'nowhere'\nworkers = 'many'\nbody_limit_bytes = 0\n");
+        let found = messages(config.section::<HttpSettings>("http").unwrap_err());
+        assert_eq!(found.len(), 4, "{found:#?}");
+        assert!(found.iter().any(|fault| fault == "http.lisen: unknown key; did you mean `listen`?"));
+        for key in ["http.listen:", "http.workers:", "http.body_limit_bytes:"] {
+            assert!(found.iter().any(|fault| fault.starts_with(key)), "{key} in {found:#?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_section_is_refused_with_the_nearest_name() {
+        let config = config("[databse]\nurl = 'x'\n[upstreams.personnal]\nbase_url = 'x'\n");
+        let found = messages(config.unknown_sections());
+        assert_eq!(
+            found,
+            [
+                "databse: unknown key; did you mean `database`?",
+                "upstreams.personnal: unknown key; did you mean `personal`?"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_of_tables_is_mended_item_by_item() {
+        let config = config(
+            "[[auth.callers]]\nname = 'a'\n[[auth.callers]]\nname = 'b'\ntoken_sha256 = 'xyz'\naudiences = ['nobody']\n",
+        );
+        let found = messages(config.section::<super::super::auth::AuthSettings>("auth").unwrap_err());
+        assert!(found.iter().any(|fault| fault.contains("missing")), "{found:#?}");
+        assert!(!found.iter().any(|fault| fault.contains("xyz")), "a token never stands in a fault");
+    }
+
+    #[test]
+    fn domains_are_named_in_a_list_or_a_text_and_must_be_compiled() {
+        let compiled = ["fleet-customers", "fleet-communications"];
+        assert_eq!(config("").enabled_domains(&compiled).unwrap(), compiled);
+        for text in ["domains = ['fleet-customers']", "domains = 'fleet-customers'"] {
+            assert_eq!(config(text).enabled_domains(&compiled).unwrap(), ["fleet-customers"]);
+        }
+        assert!(config("domains = ['taxi']").enabled_domains(&compiled).is_err());
+        assert!(config("domains = []").enabled_domains(&compiled).is_err());
+    }
+}

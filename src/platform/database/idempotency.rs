@@ -1,0 +1,180 @@
+//! Idempotency keys: the same call twice takes effect once and answers the same.
+//!
+//! The answer is stored in the transaction of the work it guards, so a crash between work and
+//! answer leaves both or neither. While a call runs, its transaction holds an advisory lock on the
+//! key's digest: a second one is told at once that the first is under way, and a crashed holder's
+//! lock goes with its connection.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Bool, Jsonb, Nullable, Text};
+use diesel_async::RunQueryDsl;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::migrations::Migrations;
+use super::{Connection, Database, PackedId};
+use crate::platform::context::Context;
+use crate::platform::error::{Error, Kind, Result};
+use crate::platform::http::idempotency::IdempotentCall;
+
+static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/platform");
+
+/// The platform's own tables.
+pub const PLATFORM: Migrations = Migrations { schema: "fleet_platform", embedded: &EMBEDDED };
+
+/// How long an answer is remembered.
+pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Rows removed in one statement by the clean-up.
+const CLEANING_BATCH: i64 = 1_000;
+
+/// What is told apart in the table beside the call itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard<'a> {
+    /// The call, if it carried a key.
+    pub call: Option<IdempotentCall>,
+    /// The domain whose work it is.
+    pub domain: &'static str,
+    /// Whom the answer is about.
+    pub subject: Option<&'a PackedId>,
+}
+
+#[derive(QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = Bool)]
+    locked: bool,
+}
+
+#[derive(QueryableByName)]
+struct Stored {
+    #[diesel(sql_type = Binary)]
+    request: Vec<u8>,
+    #[diesel(sql_type = Jsonb)]
+    answer: serde_json::Value,
+}
+
+const LOCK: &str = "SELECT pg_try_advisory_xact_lock($1) AS locked";
+const READ: &str = "SELECT request, answer FROM fleet_platform.idempotency_keys \
+     WHERE scope = $1 AND created_at > now() - make_interval(secs => $2)";
+const WRITE: &str = "INSERT INTO fleet_platform.idempotency_keys \
+     (scope, request, domain, subject, answer) VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT (scope) DO UPDATE SET request = excluded.request, created_at = now(), \
+     domain = excluded.domain, subject = excluded.subject, answer = excluded.answer";
+const FORGET: &str =
+    "DELETE FROM fleet_platform.idempotency_keys WHERE domain = $1 AND subject = $2";
+const CLEAN: &str = "DELETE FROM fleet_platform.idempotency_keys WHERE scope IN \
+     (SELECT scope FROM fleet_platform.idempotency_keys \
+      WHERE created_at < now() - make_interval(secs => $1) LIMIT $2)";
+
+impl Database {
+    /// Runs `work` in a transaction; under a key, at most once: a repeated call gets the first
+    /// one's answer. Only success is remembered.
+    ///
+    /// # Errors
+    /// Those of [`Database::transaction`]; `idempotency_key_in_progress` while the first call
+    /// runs; `idempotency_key_reused` for another request under the same key.
+    pub async fn once<T: Serialize + DeserializeOwned>(
+        &self,
+        context: &Context,
+        guard: Guard<'_>,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
+        let Some(call) = guard.call else { return self.transaction(context, work).await };
+        self.transaction(context, async |connection| {
+            lock(connection, &call).await?;
+            if let Some(answer) = recall(connection, &call).await? {
+                return serde_json::from_value(answer).map_err(Error::internal);
+            }
+            let value = work(connection).await?;
+            remember(connection, &call, guard, &value).await?;
+            Ok(value)
+        })
+        .await
+    }
+
+    /// Removes answers older than a day, in batches, until none is left or `limit` batches ran;
+    /// returns the rows removed.
+    ///
+    /// # Errors
+    /// Those of [`Database::transaction`].
+    pub async fn clean_idempotency_keys(&self, context: &Context, limit: usize) -> Result<usize> {
+        let mut removed = 0;
+        for _ in 0..limit {
+            let batch = self
+                .transaction(context, async |connection| {
+                    let clean = diesel::sql_query(CLEAN)
+                        .bind::<diesel::sql_types::Double, _>(LIFETIME.as_secs_f64())
+                        .bind::<BigInt, _>(CLEANING_BATCH);
+                    Ok(clean.execute(connection).await?)
+                })
+                .await?;
+            removed += batch;
+            if batch == 0 {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Forgets every answer about `subject`; part of an erasure or a deletion.
+///
+/// # Errors
+/// The database fails.
+pub async fn forget(connection: &mut Connection, domain: &str, subject: &PackedId) -> Result<usize> {
+    let forget = diesel::sql_query(FORGET).bind::<Text, _>(domain).bind::<Binary, _>(subject);
+    Ok(forget.execute(connection).await?)
+}
+
+async fn lock(connection: &mut Connection, call: &IdempotentCall) -> Result<()> {
+    let [a, b, c, d, e, f, g, h, ..] = call.scope;
+    let key = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let lock = diesel::sql_query(LOCK).bind::<BigInt, _>(key);
+    let locked: Locked = lock.get_result(connection).await?;
+    if locked.locked {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        "idempotency_key_in_progress",
+        "The first call with this Idempotency-Key is still running.",
+    )
+    .with_retry_after(Duration::from_secs(1)))
+}
+
+async fn recall(connection: &mut Connection, call: &IdempotentCall) -> Result<Option<serde_json::Value>> {
+    let read = diesel::sql_query(READ)
+        .bind::<Binary, _>(call.scope.as_slice())
+        .bind::<diesel::sql_types::Double, _>(LIFETIME.as_secs_f64());
+    let stored: Option<Stored> = read.get_result(connection).await.optional()?;
+    match stored {
+        None => Ok(None),
+        Some(stored) if stored.request == call.request => Ok(Some(stored.answer)),
+        Some(_) => Err(Error::new(
+            Kind::Unprocessable,
+            "idempotency_key_reused",
+            "This Idempotency-Key was used with another request.",
+        )),
+    }
+}
+
+async fn remember<T: Serialize>(
+    connection: &mut Connection,
+    call: &IdempotentCall,
+    guard: Guard<'_>,
+    value: &T,
+) -> Result<()> {
+    let answer = serde_json::to_value(value).map_err(Error::internal)?;
+    diesel::sql_query(WRITE)
+        .bind::<Binary, _>(call.scope.as_slice())
+        .bind::<Binary, _>(call.request.as_slice())
+        .bind::<Text, _>(guard.domain)
+        .bind::<Nullable<Binary>, _>(guard.subject)
+        .bind::<Jsonb, _>(answer)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

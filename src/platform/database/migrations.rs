@@ -1,0 +1,95 @@
+//! Migrations: each domain, and the platform, has its own folder and its own schema, in which its
+//! own list of applied migrations stands. So processes with different domains can share a database
+//! or have one each.
+
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
+use diesel::pg::Pg;
+use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
+
+use super::connector::Purpose;
+use super::{Connection, Database};
+use crate::platform::error::{Error, Result};
+
+/// Held while migrating, so that of several instances that start together one migrates.
+const ADVISORY_LOCK: i64 = 0x666c_6565_7400;
+
+/// The migrations of one schema.
+#[derive(Clone, Copy)]
+pub struct Migrations {
+    /// The schema; made when it is missing.
+    pub schema: &'static str,
+    /// The folder, built in.
+    pub embedded: EmbeddedMigrationsRef,
+}
+
+type EmbeddedMigrationsRef = &'static EmbeddedMigrations;
+
+impl Database {
+    /// Applies what is pending and returns how many that was.
+    ///
+    /// # Errors
+    /// The database is unavailable, or a migration failed; those before it stay applied.
+    pub async fn migrate(&self, migrations: Migrations) -> Result<usize> {
+        self.with_migration_lock(migrations, |harness, embedded| {
+            Ok(harness.run_pending_migrations(embedded)?.len())
+        })
+        .await
+    }
+
+    /// Reverts everything that is applied, newest first, and returns how many that was.
+    ///
+    /// # Errors
+    /// As [`Database::migrate`].
+    pub async fn revert_all(&self, migrations: Migrations) -> Result<usize> {
+        self.with_migration_lock(migrations, |harness, embedded| {
+            Ok(harness.revert_all_migrations(embedded)?.len())
+        })
+        .await
+    }
+
+    async fn with_migration_lock(
+        &self,
+        migrations: Migrations,
+        work: fn(&mut Harness, Ref) -> Outcome,
+    ) -> Result<usize> {
+        let mut connection = self.connect_aside(Purpose::Migration).await?;
+        let schema = migrations.schema;
+        connection
+            .batch_execute(&format!(
+                "SET statement_timeout = '60s'; SELECT pg_advisory_lock({ADVISORY_LOCK}); \
+                 SET statement_timeout = 0; \
+                 CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path = {schema}"
+            ))
+            .await?;
+        // The harness blocks; it needs the multi-thread runtime, which the server's workers are
+        // not. The lock goes with the connection.
+        let run = self.runtime().spawn(async move {
+            let mut harness = AsyncMigrationHarness::new(connection);
+            work(&mut harness, Ref(migrations.embedded)).map_err(|error| Error::internal(error.to_string()))
+        });
+        run.await.map_err(Error::internal)?
+    }
+}
+
+type Harness = AsyncMigrationHarness<Connection>;
+type Outcome = std::result::Result<usize, Box<dyn std::error::Error + Send + Sync>>;
+
+/// The harness takes its source by value; the embedded one is static.
+struct Ref(&'static EmbeddedMigrations);
+
+impl MigrationSource<Pg> for Ref {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
+        self.0.migrations()
+    }
+}
+
+/// The versions in a folder, oldest first.
+#[must_use]
+pub fn versions(migrations: Migrations) -> Vec<String> {
+    let all: Vec<Box<dyn Migration<Pg>>> = migrations.embedded.migrations().unwrap_or_default();
+    let version = |migration: &Box<dyn Migration<Pg>>| -> MigrationVersion<'static> {
+        migration.name().version().as_owned()
+    };
+    all.iter().map(|migration| version(migration).to_string()).collect()
+}

@@ -1,0 +1,25 @@
+//! PostgreSQL, shared by all domains of a process.
+//!
+//! Two ways to a connection, and a rule for which to take:
+//! - [`Database::transaction`]: a pooled connection for whatever needs a transaction or is not
+//!   hot. Statement and lock time-outs follow the caller's deadline.
+//! - [`Database::batched`]: for the few hottest single statements. They go down a *lane* (a
+//!   connection of the worker's own, never shared between threads) and gather into one statement
+//!   while the one before is under way.
+
+mod batching;
+mod connector;
+mod error;
+pub mod idempotency;
+mod lane;
+mod metrics;
+pub mod migrations;
+mod packed_id;
+mod pool;
+
+pub use batching::BatchedStatement;
+pub use packed_id::PackedId;
+pub use pool::Database;
+
+/// The connection type of every store.
+pub type Connection = diesel_async::AsyncPgConnection;

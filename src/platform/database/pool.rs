@@ -1,0 +1,197 @@
+//! The shared pool, and transactions on it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use deadpool::managed::{Object, PoolError as DeadpoolError, TimeoutType, Timeouts};
+use diesel_async::pooled_connection::deadpool::Pool;
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+
+use super::connector::{Connector, Purpose};
+use super::error::unavailable;
+use super::metrics::DatabaseMetrics;
+use super::Connection;
+use crate::platform::config::database::DatabaseSettings;
+use crate::platform::context::{Context, Deadline};
+use crate::platform::error::{Error, Result};
+use crate::platform::telemetry::metrics::Metrics;
+
+/// One PostgreSQL database: the pool, and what lanes need to open connections of their own. Cheap
+/// to clone.
+#[derive(Clone)]
+pub struct Database(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pool: Pool<AsyncPgConnection>,
+    pub(super) settings: DatabaseSettings,
+    pub(super) connector: Arc<Connector>,
+    pub(super) metrics: DatabaseMetrics,
+    /// Outlives every worker: what it drives is not lost when a worker ends.
+    runtime: Handle,
+}
+
+type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
+
+impl Database {
+    /// Prepares the pool; connects to nothing yet. `runtime` must be a multi-thread one that lives
+    /// as long as the process: it drives the pool's connections.
+    ///
+    /// # Errors
+    /// The pool's settings contradict each other.
+    pub fn new(settings: DatabaseSettings, metrics: &Metrics, runtime: Handle) -> Result<Self> {
+        let connector = Arc::new(Connector::new(settings.clone()));
+        let mut config = ManagerConfig::default();
+        // The default asks the server at each checkout, which costs a round trip; a connection
+        // that is closed is noticed without.
+        config.recycling_method = RecyclingMethod::Fast;
+        let (setup, home) = (Arc::clone(&connector), runtime.clone());
+        config.custom_setup = Box::new(move |_| {
+            let (connector, home) = (Arc::clone(&setup), home.clone());
+            async move {
+                let connecting = home.spawn(async move { connector.connect(Purpose::Pool).await });
+                connecting.await.map_err(|error| diesel::ConnectionError::BadConnection(error.to_string()))?
+            }
+            .boxed()
+        });
+        let manager = Manager::new_with_config("", config);
+        let timeouts = Timeouts {
+            wait: Some(settings.acquire_timeout()),
+            create: Some(settings.connect_timeout()),
+            recycle: Some(settings.connect_timeout()),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(settings.pool_size)
+            .timeouts(timeouts)
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            .map_err(Error::internal)?;
+        let metrics = DatabaseMetrics::register(metrics);
+        Ok(Self(Arc::new(Inner { pool, settings, connector, metrics, runtime })))
+    }
+
+    /// Runs `work` in a transaction and commits it. PostgreSQL itself gives up on statements and
+    /// locks at the caller's deadline; when the deadline passes here, or this future is dropped,
+    /// the connection is closed, which rolls the transaction back.
+    ///
+    /// # Errors
+    /// Those of `work`; `database_unavailable`; `overloaded` when no connection came free in time;
+    /// `deadline_exceeded`, after which it is not known whether a commit under way took effect.
+    pub async fn transaction<T>(
+        &self,
+        context: &Context,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
+        let mut lease = self.lease(context.deadline).await?;
+        let connection = lease.connection()?;
+        let begin = begin_sql(context.deadline, &self.0.settings);
+        let run = async {
+            AnsiTransactionManager::begin_transaction_sql(connection, &begin).await?;
+            match work(connection).await {
+                Ok(value) => {
+                    AnsiTransactionManager::commit_transaction(connection).await?;
+                    Ok(value)
+                }
+                Err(error) => {
+                    AnsiTransactionManager::rollback_transaction(connection).await?;
+                    Err(error)
+                }
+            }
+        };
+        let outcome = context.deadline.run(run).await?;
+        lease.give_back();
+        outcome
+    }
+
+    /// Asks the database whether it answers.
+    ///
+    /// # Errors
+    /// As [`Database::transaction`].
+    pub async fn ping(&self, deadline: Deadline) -> Result<()> {
+        let mut lease = self.lease(deadline).await?;
+        deadline.run(diesel::sql_query("SELECT 1").execute(lease.connection()?)).await??;
+        lease.give_back();
+        Ok(())
+    }
+
+    /// Closes the pool: waiting and later requests fail.
+    pub fn close(&self) {
+        self.0.pool.close();
+    }
+
+    /// Opens a connection beside the pool, driven by the long-lived runtime.
+    pub(super) async fn connect_aside(&self, purpose: Purpose) -> Result<AsyncPgConnection> {
+        let connector = Arc::clone(&self.0.connector);
+        let connecting = self.0.runtime.spawn(async move { connector.connect(purpose).await });
+        connecting.await.map_err(Error::internal)?.map_err(unavailable)
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.0.runtime
+    }
+
+    async fn lease(&self, deadline: Deadline) -> Result<Lease> {
+        let metrics = &self.0.metrics;
+        let started = Instant::now();
+        let object = {
+            let _waiting = metrics.waiting_one();
+            deadline.run(self.0.pool.get()).await?.map_err(from_pool)?
+        };
+        metrics.acquire.observe(started.elapsed().as_secs_f64());
+        self.note_pool_state();
+        Ok(Lease(Some(object)))
+    }
+
+    /// Brings the gauges up to date; called at checkouts and scrapes.
+    pub fn note_pool_state(&self) {
+        let status = self.0.pool.status();
+        let idle = status.available;
+        let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.0.metrics.idle.set(signed(idle));
+        self.0.metrics.in_use.set(signed(status.size.saturating_sub(idle)));
+    }
+}
+
+/// Opens the transaction and hands the deadline to PostgreSQL in the same round trip.
+fn begin_sql(deadline: Deadline, settings: &DatabaseSettings) -> String {
+    let left = deadline.remaining().as_millis().max(1);
+    let statement = left.min(u128::from(settings.statement_timeout_ms));
+    let lock = statement.min(u128::from(settings.lock_timeout_ms));
+    format!("BEGIN; SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}")
+}
+
+fn from_pool(error: DeadpoolError<diesel_async::pooled_connection::PoolError>) -> Error {
+    match error {
+        DeadpoolError::Timeout(TimeoutType::Wait) => Error::unavailable(
+            "overloaded",
+            "No database connection came free in time; try again soon.",
+        )
+        .with_retry_after(std::time::Duration::from_secs(1)),
+        error => unavailable(error),
+    }
+}
+
+/// A pooled connection that is closed, not given back, when its user is dropped in mid-statement:
+/// back in the pool it would hold its transaction's locks until somebody took it.
+struct Lease(Option<Object<Manager>>);
+
+impl Lease {
+    fn connection(&mut self) -> Result<&mut AsyncPgConnection> {
+        self.0.as_deref_mut().ok_or_else(|| Error::internal("the lease has ended"))
+    }
+
+    /// The user is done. The pool itself sees whether the connection is still fit.
+    fn give_back(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+    }
+}

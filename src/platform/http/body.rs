@@ -1,0 +1,232 @@
+//! Reads and checks a JSON body: type, size, time, syntax, shape, values, in that order.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web::{self, Bytes, BytesMut};
+use actix_web::{FromRequest, HttpRequest};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::server::HttpState;
+use crate::platform::error::{Error, FieldError, Kind, Result};
+
+/// A JSON body that has the right shape and passed its own rules.
+pub struct Json<T> {
+    /// What was sent.
+    pub value: T,
+    /// The bytes as they came, for whoever must know whether two bodies are the same.
+    pub bytes: Bytes,
+}
+
+impl<T> FromRequest for Json<T>
+where
+    T: DeserializeOwned + garde::Validate<Context = ()> + 'static,
+{
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limits = limits(request);
+        let head = check_head(request, limits.bytes);
+        let payload = payload.take();
+        Box::pin(async move {
+            head?;
+            let bytes = read(payload, limits).await?;
+            let value = parse(&bytes)?;
+            validate(&value)?;
+            Ok(Self { value, bytes })
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    bytes: usize,
+    time: Duration,
+}
+
+fn limits(request: &HttpRequest) -> Limits {
+    request.app_data::<web::Data<HttpState>>().map_or(
+        Limits { bytes: 0, time: Duration::ZERO },
+        |state| Limits {
+            bytes: state.settings.body_limit_bytes,
+            time: state.settings.body_timeout(),
+        },
+    )
+}
+
+/// What can be refused before a byte of the body is read.
+fn check_head(request: &HttpRequest, limit: usize) -> Result<()> {
+    let content_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    match content_type.as_deref() {
+        Some("application/json" | "application/merge-patch+json") => {}
+        _ => {
+            return Err(Error::new(
+                Kind::UnsupportedMediaType,
+                "unsupported_media_type",
+                "The body must be sent as application/json.",
+            ));
+        }
+    }
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) { Err(too_large(limit)) } else { Ok(()) }
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::new(
+        Kind::PayloadTooLarge,
+        "body_too_large",
+        format!("The body is over the limit of {limit} bytes."),
+    )
+}
+
+async fn read(mut payload: Payload, limits: Limits) -> Result<Bytes> {
+    let gather = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| {
+                Error::new(Kind::InvalidInput, "body_incomplete", "The body did not arrive whole.")
+                    .with_source(error.to_string())
+            })?;
+            if body.len() + chunk.len() > limits.bytes {
+                return Err(too_large(limits.bytes));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(limits.time, gather).await.unwrap_or_else(|_| {
+        Err(Error::new(
+            Kind::RequestTimeout,
+            "body_timeout",
+            "The body did not arrive in the time a request has for it.",
+        ))
+    })
+}
+
+/// Parses JSON and says where in the document a fault is.
+///
+/// # Errors
+/// `invalid_json` for what is no JSON, `invalid_request` for JSON of the wrong shape.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        if error.inner().is_data() {
+            let detail = without_position(&error.inner().to_string());
+            return Error::invalid(pointer(error.path()), detail);
+        }
+        malformed(error.inner())
+    })?;
+    deserializer.end().map_err(|error| malformed(&error))?;
+    Ok(value)
+}
+
+fn malformed(error: &serde_json::Error) -> Error {
+    Error::new(
+        Kind::InvalidInput,
+        "invalid_json",
+        format!("The body is not JSON (line {}, column {}).", error.line(), error.column()),
+    )
+}
+
+/// serde_json ends its messages with " at line L column C", which a pointer says better.
+fn without_position(message: &str) -> String {
+    message.rsplit_once(" at line ").map_or(message, |(text, _)| text).to_owned()
+}
+
+/// The JSON pointer (RFC 6901) of a path in a document.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } | Segment::Enum { variant: key } => push_key(&mut pointer, key),
+            Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+fn push_key(pointer: &mut String, key: &str) {
+    pointer.push('/');
+    pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+}
+
+/// Runs a value's own rules and addresses each fault.
+///
+/// # Errors
+/// `invalid_request` with every fault.
+pub fn validate<T: garde::Validate<Context = ()>>(value: &T) -> Result<()> {
+    let Err(report) = value.validate() else { return Ok(()) };
+    let fields = report
+        .iter()
+        .map(|(path, error)| FieldError {
+            pointer: pointer_of_rule(&path.to_string()),
+            detail: error.message().to_owned(),
+        })
+        .collect();
+    Err(Error::invalid_fields(fields))
+}
+
+/// A garde path, `points[2].lat`, as a JSON pointer, `/points/2/lat`.
+fn pointer_of_rule(path: &str) -> String {
+    let mut pointer = String::new();
+    for key in path.split(['.', '[', ']']).filter(|key| !key.is_empty()) {
+        push_key(&mut pointer, key);
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize, garde::Validate)]
+    #[serde(deny_unknown_fields)]
+    struct Route {
+        #[garde(length(min = 1), dive)]
+        points: Vec<Point>,
+    }
+
+    #[derive(Debug, Deserialize, garde::Validate)]
+    #[serde(deny_unknown_fields)]
+    struct Point {
+        #[garde(range(min = -90.0, max = 90.0))]
+        lat: f64,
+    }
+
+    fn fault(body: &str) -> (String, String) {
+        let checked = parse::<Route>(body.as_bytes()).and_then(|route| validate(&route));
+        let error = checked.unwrap_err();
+        let pointer = error.fields().first().map(|field| field.pointer.clone());
+        (error.code().to_owned(), pointer.unwrap_or_default())
+    }
+
+    #[test]
+    fn faults_are_addressed_by_pointers() {
+        for (body, code, pointer) in [
+            ("{", "invalid_json", ""),
+            ("{} x", "invalid_request", ""),
+            (r#"{"points":[]} x"#, "invalid_json", ""),
+            (r#"{"points":[{"lat":"x"}]}"#, "invalid_request", "/points/0/lat"),
+            (r#"{"points":[{"lat":1,"lon":2}]}"#, "invalid_request", "/points/0/lon"),
+            (r#"{"points":[{"lat":1},{"lat":91}]}"#, "invalid_request", "/points/1/lat"),
+            (r#"{"points":[]}"#, "invalid_request", "/points"),
+        ] {
+            assert_eq!(fault(body), (code.to_owned(), pointer.to_owned()), "{body}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `ETag` and `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1) over a row's version number.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{ETAG, HeaderName};
+use actix_web::{FromRequest, HttpRequest};
+
+use crate::platform::error::{Error, Kind, Result};
+
+/// The `ETag` header of a version.
+#[must_use]
+pub fn etag(version: i32) -> (HeaderName, String) {
+    (ETAG, format!("\"v{version}\""))
+}
+
+/// What the caller's `If-Match` allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// No header, or `*`: any version.
+    Any,
+    /// One of these versions. Empty when no listed tag is one of ours, which then matches none.
+    Versions(Vec<i32>),
+}
+
+impl IfMatch {
+    /// # Errors
+    /// `stale_version` unless `version` is allowed.
+    pub fn check(&self, version: i32) -> Result<()> {
+        match self {
+            Self::Any => Ok(()),
+            Self::Versions(versions) if versions.contains(&version) => Ok(()),
+            Self::Versions(_) => Err(Error::new(
+                Kind::PreconditionFailed,
+                "stale_version",
+                "It was changed since the version in If-Match; read it again.",
+            )),
+        }
+    }
+
+    /// Weak tags never match here (section 13.1.1); tags of other forms match no version.
+    fn parse(header: &str) -> Self {
+        if header.trim() == "*" {
+            return Self::Any;
+        }
+        let version = |tag: &str| tag.trim().strip_prefix("\"v")?.strip_suffix('"')?.parse().ok();
+        Self::Versions(header.split(',').filter_map(version).collect())
+    }
+}
+
+impl FromRequest for IfMatch {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let header = request.headers().get("if-match");
+        ready(Ok(header.map_or(Self::Any, |value| Self::parse(value.to_str().unwrap_or_default()))))
+    }
+}
+
+/// The header, for the API documentation.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "only its description is used")]
+pub struct IfMatchHeader {
+    /// The `ETag` that the edit is based on; a stale one is 412.
+    #[param(rename = "If-Match", required = false)]
+    if_match: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_strong_tag_of_the_same_version_matches() {
+        for (header, matches) in [
+            ("*", true),
+            ("\"v7\"", true),
+            ("\"v1\", \"v7\"", true),
+            ("\"v6\"", false),
+            ("W/\"v7\"", false),
+            ("v7", false),
+            ("", false),
+        ] {
+            assert_eq!(IfMatch::parse(header).check(7).is_ok(), matches, "{header}");
+        }
+    }
+}

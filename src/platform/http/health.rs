@@ -1,0 +1,112 @@
+//! Service routes: liveness, readiness, metrics, version. They need no token.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, get, web};
+use serde::Serialize;
+
+use super::server::HttpState;
+
+/// Whether the process can serve, and why not.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Readiness {
+    /// `ready`, `degraded` (some domain or dependency is missing), `not_ready`, `stopping`.
+    pub status: &'static str,
+    /// A row for each enabled domain.
+    pub domains: Vec<ReadinessRow>,
+    /// A row for each dependency of the enabled domains.
+    pub dependencies: Vec<ReadinessRow>,
+}
+
+/// One domain or dependency.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct ReadinessRow {
+    /// Its name.
+    pub name: String,
+    /// `ok`, `starting` or `unavailable`.
+    pub status: &'static str,
+    /// Why, in a stable word; absent when it is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl ReadinessRow {
+    /// A row of something that is well.
+    pub fn ok(name: impl Into<String>) -> Self {
+        Self { name: name.into(), status: "ok", reason: None }
+    }
+
+    /// A row of something that is not.
+    pub fn unavailable(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { name: name.into(), status: "unavailable", reason: Some(reason.into()) }
+    }
+
+    /// Whether it is well.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.status == "ok"
+    }
+}
+
+/// Who knows how the process is: the composition root.
+pub trait ReadinessSource: Send + Sync {
+    /// Looks at every domain and dependency, within about a second.
+    fn readiness(&self) -> Pin<Box<dyn Future<Output = Readiness> + '_>>;
+}
+
+/// The process answers; nothing else is said. A failing probe means: restart it.
+#[utoipa::path(operation_id = "livez", tag = "service", security(()),
+    responses((status = 200, description = "The process answers", body = String, content_type = "text/plain")))]
+#[get("/livez")]
+pub(super) async fn livez() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+/// Whether to send requests here: 200 as long as at least one domain serves and the process does
+/// not stop.
+#[utoipa::path(operation_id = "readyz", tag = "service", security(()), responses(
+    (status = 200, description = "Ready, perhaps degraded", body = Readiness),
+    (status = 503, description = "Not ready, or stopping", body = Readiness)))]
+#[get("/readyz")]
+pub(super) async fn readyz(state: web::Data<HttpState>) -> HttpResponse {
+    let mut readiness = state.readiness.readiness().await;
+    if state.is_stopping() {
+        readiness.status = "stopping";
+    }
+    let serving = matches!(readiness.status, "ready" | "degraded");
+    let status = if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    HttpResponse::build(status).json(readiness)
+}
+
+/// Metrics in Prometheus' text format.
+#[utoipa::path(operation_id = "metrics", tag = "service", security(()),
+    responses((status = 200, description = "Metrics", body = String, content_type = "text/plain")))]
+#[get("/metrics")]
+pub(super) async fn metrics(state: web::Data<HttpState>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(state.registry.render())
+}
+
+/// What runs here.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Version<'a> {
+    name: &'static str,
+    version: &'static str,
+    /// The enabled domains.
+    domains: &'a [&'static str],
+}
+
+/// Name, version and enabled domains.
+#[utoipa::path(operation_id = "version", tag = "service", security(()),
+    responses((status = 200, description = "What runs here", body = Version)))]
+#[get("/version")]
+pub(super) async fn version(state: web::Data<HttpState>) -> HttpResponse {
+    HttpResponse::Ok().json(Version {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        domains: &state.domains,
+    })
+}

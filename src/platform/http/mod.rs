@@ -1,0 +1,21 @@
+//! The HTTP side: one server, one way of answering, for all domains.
+//!
+//! A request passes `span` (ids, root span) and `pipeline` (admission, deadline, panics, problem
+//! answers, metrics); then its handler's extractors (`identity`, `body`, `params`) refuse what is
+//! not authorised or not well formed, in that order.
+
+pub mod auth;
+pub mod body;
+pub mod docs;
+pub mod etag;
+pub mod health;
+pub mod idempotency;
+pub mod identity;
+pub mod pagination;
+pub mod params;
+mod pipeline;
+pub mod problem;
+mod server;
+mod span;
+
+pub use server::{HttpState, Mount, serve};

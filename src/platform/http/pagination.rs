@@ -1,0 +1,145 @@
+//! Lists in pages: `limit`, and an opaque `cursor` that says where the last page ended.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::platform::error::{Error, Kind, Result};
+
+/// Page size when the caller names none.
+pub const DEFAULT_LIMIT: u32 = 100;
+/// Largest page.
+pub const MAX_LIMIT: u32 = 1000;
+/// No cursor of ours is longer, in characters.
+const MAX_CURSOR_LENGTH: usize = 1024;
+/// Changes when the content of cursors does, so that an old one is refused and not misread.
+const VERSION: u8 = 1;
+
+/// The query of every list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// Items in the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(min_length = 1, max_length = 1024)]
+    cursor: Option<String>,
+}
+
+impl Paging {
+    /// The page size.
+    ///
+    /// # Errors
+    /// `invalid_limit` unless it is between 1 and 1000.
+    pub fn limit(&self) -> Result<u32> {
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if (1..=MAX_LIMIT).contains(&limit) {
+            return Ok(limit);
+        }
+        Err(Error::new(
+            Kind::InvalidInput,
+            "invalid_limit",
+            format!("limit must be between 1 and {MAX_LIMIT}."),
+        ))
+    }
+
+    /// Where the page before ended.
+    ///
+    /// # Errors
+    /// `invalid_cursor` for what no list of this kind gave out.
+    pub fn position<P: DeserializeOwned>(&self) -> Result<Option<P>> {
+        self.cursor.as_deref().map(decode).transpose()
+    }
+}
+
+/// A page of a list, as it is answered.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// Where the next page begins; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page out of up to `limit + 1` items: the one too many says that there is another page,
+    /// which begins after the position of the last item kept.
+    pub fn cut<P: Serialize>(
+        mut items: Vec<T>,
+        limit: u32,
+        position: impl FnOnce(&T) -> P,
+    ) -> Result<Self> {
+        let limit = limit as usize;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next_cursor = match items.last() {
+            Some(last) if more => Some(encode(&position(last))?),
+            _ => None,
+        };
+        Ok(Self { items, next_cursor })
+    }
+}
+
+/// Not signed: a position only narrows a query that names the park by itself.
+fn encode<P: Serialize>(position: &P) -> Result<String> {
+    serde_json::to_vec(&(VERSION, position))
+        .map(|json| URL_SAFE_NO_PAD.encode(json))
+        .map_err(Error::internal)
+}
+
+fn decode<P: DeserializeOwned>(cursor: &str) -> Result<P> {
+    let position = (cursor.len() <= MAX_CURSOR_LENGTH)
+        .then(|| URL_SAFE_NO_PAD.decode(cursor).ok())
+        .flatten()
+        .and_then(|json| serde_json::from_slice::<(u8, P)>(&json).ok());
+    match position {
+        Some((VERSION, position)) => Ok(position),
+        _ => Err(Error::new(
+            Kind::InvalidInput,
+            "invalid_cursor",
+            "cursor must be a next_cursor that this list gave out.",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_is_read_back(id in ".*", at in any::<i64>()) {
+            let cursor = encode(&(&id, at)).unwrap();
+            prop_assert_eq!(decode::<(String, i64)>(&cursor).unwrap(), (id, at));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in ".*") {
+            let _ = decode::<(String, i64)>(&text);
+        }
+
+        #[test]
+        fn paging_through_returns_every_item_once(count in 0_usize..50, limit in 1_u32..10) {
+            let all: Vec<usize> = (0..count).collect();
+            let mut seen: Vec<usize> = Vec::new();
+            let mut after: Option<usize> = None;
+            loop {
+                let from = after.map_or(0, |last| last + 1);
+                let fetched = all.iter().copied().skip(from).take(limit as usize + 1).collect();
+                let page = Page::cut(fetched, limit, |item| *item).unwrap();
+                prop_assert!(page.items.len() <= limit as usize);
+                seen.extend(&page.items);
+                match page.next_cursor {
+                    Some(cursor) => after = Some(decode(&cursor).unwrap()),
+                    None => break,
+                }
+            }
+            prop_assert_eq!(seen, all);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Traces over OTLP/HTTP. Off unless an endpoint is configured.
+
+use std::sync::OnceLock;
+
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
+};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::trace::TraceContext;
+
+static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
+
+/// Starts exporting to `endpoint`; the tracer goes into a subscriber layer.
+///
+/// # Errors
+/// The endpoint is no address.
+pub fn start(endpoint: &str, ratio: f64) -> Result<SdkTracer, Box<dyn std::error::Error + Send + Sync>> {
+    let exporter =
+        SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)));
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_sampler(sampler)
+        .with_resource(Resource::builder().with_service_name("fleet").build())
+        .build();
+    let tracer = provider.tracer("fleet");
+    let _ = PROVIDER.set(provider);
+    Ok(tracer)
+}
+
+/// Makes `span` a child of the caller's and returns the trace it is now part of. Without an
+/// exporter this costs nothing and changes nothing.
+#[must_use]
+pub fn adopt(span: &Span, caller: TraceContext) -> TraceContext {
+    if PROVIDER.get().is_none() {
+        return caller;
+    }
+    let remote = SpanContext::new(
+        TraceId::from_bytes(caller.trace_id.to_be_bytes()),
+        SpanId::from_bytes(caller.span_id.to_be_bytes()),
+        if caller.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() },
+        true,
+        TraceState::default(),
+    );
+    let parent = opentelemetry::Context::new().with_remote_span_context(remote);
+    if span.set_parent(parent).is_err() {
+        return caller;
+    }
+    let own = span.context().span().span_context().clone();
+    if !own.is_valid() {
+        return caller;
+    }
+    TraceContext {
+        trace_id: u128::from_be_bytes(own.trace_id().to_bytes()),
+        span_id: u64::from_be_bytes(own.span_id().to_bytes()),
+        sampled: own.is_sampled(),
+    }
+}
+
+/// Sends what is buffered; called once, late in the stop. Blocks for at most a few seconds.
+pub fn flush() {
+    if let Some(provider) = PROVIDER.get()
+        && let Err(error) = provider.shutdown()
+    {
+        tracing::warn!(%error, "traces could not be flushed");
+    }
+}

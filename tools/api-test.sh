@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# `make api-test`: schemathesis reads the server's own OpenAPI and sends what it allows and what it
+# forbids, against a server, stand-ins and a database of the test's own. Arguments go to schemathesis.
+. "$(dirname "$0")/local/lib.sh"
+
+VENV="$LOCAL/venv"
+DATABASE=fleet_api_test
+
+tools/local/install.sh build postgres python
+
+# Made anew when the pinned versions change, or when it was interrupted.
+if ! cmp -s tools/api-test.requirements.txt "$VENV/installed.txt"; then
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    die "schemathesis needs Python 3.10 or newer; this is $(python3 --version)"
+  say "installing schemathesis into .local/venv"
+  rm -rf "$VENV"
+  python3 -m venv "$VENV"
+  "$VENV/bin/pip" install -q --disable-pip-version-check -r tools/api-test.requirements.txt
+  cp tools/api-test.requirements.txt "$VENV/installed.txt"
+fi
+
+cargo build --features sandbox
+tools/local/postgres.sh up
+
+drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE)"; }
+cleanup() {
+  stop api-test-fleet
+  stop api-test-sandbox
+  drop_database || true
+}
+trap cleanup EXIT
+cleanup 2>/dev/null # of a run that was killed
+tools/local/postgres.sh psql -qc "CREATE DATABASE $DATABASE"
+
+port="$(free_port 18080)"
+sandbox_port="$(free_port 18480)"
+base="http://127.0.0.1:$port"
+url="$(tools/local/postgres.sh url)"
+query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=…
+url="${url%%\?*}"
+export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
+export FLEET__HTTP__LISTEN="127.0.0.1:$port"
+export FLEET__UPSTREAMS__PERSONAL__BASE_URL="http://127.0.0.1:$sandbox_port/personal"
+
+"$FLEET_BIN" migrate
+start api-test-sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \
+  "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port"
+start api-test-fleet "$base/readyz" 60 \
+  "$FLEET_BIN" serve --config config/sandbox.toml
+
+# `sandbox-all` may call every audience. One identity for all calls, so that they reach real data.
+# The seed is fixed and no examples are kept: two runs of one build send the same. It runs in a folder
+# of its own, where it leaves what `st replay` needs.
+say "schemathesis (also in .local/log/api-test.log)"
+mkdir -p "$LOCAL/api-test"
+(
+  cd "$LOCAL/api-test"
+  NO_PROXY=127.0.0.1 exec "$VENV/bin/schemathesis" --no-color run "$base/openapi.json" \
+    --header 'Authorization: Bearer sandbox-all' \
+    --header 'X-Park-Id: park-1' \
+    --header 'X-Dispatcher-Id: 1' \
+    --header 'X-Driver-Profile-Id: driver-1' \
+    --checks all --max-examples 30 --seed 1 --workers 2 \
+    --request-timeout 10 --generation-database none "$@" </dev/null
+) 2>&1 | tee "$LOG/api-test.log"

@@ -1,0 +1,108 @@
+# shellcheck shell=bash
+# What the scripts in tools/ share. Sourced, never run; it changes into the checkout's root.
+
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
+LOCAL="$ROOT/.local" # all we make at run time (one exception: postgres.sh, about /var/tmp)
+LOG="$LOCAL/log"
+RUN="$LOCAL/run"
+TOOLS="$LOCAL/tools"
+cd "$ROOT"
+mkdir -p "$LOG" "$RUN"
+
+# rustup puts cargo there, and a shell opened before the installation does not know it yet.
+export PATH="$PATH:${HOME:-/root}/.cargo/bin:$TOOLS/bin"
+
+# The dev build. (Cargo itself reads CARGO_TARGET_DIR too.)
+export FLEET_BIN="${CARGO_TARGET_DIR:-target}/debug/fleet"
+
+
+say() { printf '==> %s\n' "$*" >&2; }
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# --- ports -------------------------------------------------------------------------------------
+
+# Asks by connecting: a bare machine has neither ss nor lsof.
+port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# free_port FIRST: the first port from FIRST on that nobody listens on.
+free_port() {
+  local port=$1
+  while port_taken "$port"; do
+    port=$((port + 1))
+    ((port < $1 + 200 && port < 65536)) || die "no free port found from $1 on"
+  done
+  echo "$port"
+}
+
+# --- background services: .local/run/NAME.pid, .local/log/NAME.log --------------------------------
+
+# A pid alone may belong to somebody else by now. A pid with its start time (field 22 of stat, in
+# ticks since boot; counted after the name, which may hold spaces) names one process only.
+start_time() {
+  local stat
+  stat="$(cat "/proc/$1/stat" 2>/dev/null)" || return 1
+  read -ra stat <<<"${stat##*) }"
+  [ "${stat[0]}" != Z ] && echo "${stat[19]}" # a zombie has ended
+}
+
+# running NAME: prints the pid if the process we started under that name still runs. The command
+# line is checked too: after a reboot both numbers could, just, be those of something else.
+running() {
+  local pid started
+  read -r pid started 2>/dev/null <"$RUN/$1.pid" || return 1
+  [ "$(start_time "$pid")" = "$started" ] || return 1
+  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q -- "/fleet " || return 1
+  echo "$pid"
+}
+
+# start NAME URL SECONDS COMMAND...: starts it in the background and waits until URL answers 2xx.
+start() {
+  local name=$1 url=$2 deadline=$((SECONDS + $3)) pid
+  shift 3
+  # A session of its own, so that Ctrl-C in the terminal reaches make and not the server.
+  setsid "$@" </dev/null >"$LOG/$name.log" 2>&1 &
+  pid=$!
+  echo "$pid $(start_time "$pid")" >"$RUN/$name.pid"
+  until curl -fsS -o /dev/null --noproxy '*' --max-time 2 "$url" 2>/dev/null; do
+    start_time "$pid" >/dev/null || show_log_and_die "$name" "$name ended before it answered"
+    ((SECONDS < deadline)) || show_log_and_die "$name" "$name did not answer at $url in time"
+    sleep 0.2
+  done
+}
+
+show_log_and_die() {
+  printf -- '--- last lines of .local/log/%s.log\n' "$1" >&2
+  tail -n 25 "$LOG/$1.log" >&2 || true
+  stop "$1"
+  die "$2"
+}
+
+# stop NAME: TERM, up to 20 seconds for an orderly stop, then KILL. Nothing to stop is fine.
+stop() {
+  local pid
+  if pid="$(running "$1")"; then
+    say "stopping $1 (pid $pid)"
+    kill -TERM "$pid" 2>/dev/null || true
+    wait_end "$pid" 20 || {
+      say "$1 did not stop within 20 s: killing it"
+      kill -KILL "$pid" 2>/dev/null || true
+      wait_end "$pid" 5 || true
+    }
+  fi
+  rm -f "$RUN/$1.pid"
+}
+
+# wait_end PID SECONDS: until that very process has ended.
+wait_end() {
+  local started deadline=$((SECONDS + $2))
+  started="$(start_time "$1")" || return 0
+  while [ "$(start_time "$1")" = "$started" ]; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.1
+  done
+}

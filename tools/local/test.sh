@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# `make test`: the tests against a real PostgreSQL; each makes a database of its own from a template.
+# Arguments go to `cargo test`. FLEET_TEST_DATABASE_URL, where given, is used and nothing is started.
+. "$(dirname "$0")/lib.sh"
+
+tools/local/install.sh build
+if [ -z "${FLEET_TEST_DATABASE_URL:-}" ]; then
+  if [ -z "${DATABASE_URL:-}" ]; then tools/local/install.sh postgres; fi
+  tools/local/postgres.sh up
+  FLEET_TEST_DATABASE_URL="$(tools/local/postgres.sh url)"
+fi
+export FLEET_TEST_DATABASE_URL
+cargo test --features sandbox "$@"
