@@ -1,5 +1,12 @@
 //! fleet: the back office of taxi parks and scooter fleets, five services in one server.
+//!
+//! Arrows point down: `app` (what runs) → `domains` (what the product does) → `upstreams` (typed
+//! clients of outside services) → `platform` (machinery that knows no domain). `commands` is the
+//! command line beside serving; `sandbox` serves stand-ins for the outside.
 
+pub mod app;
+pub mod commands;
+pub mod domains;
 pub mod platform;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

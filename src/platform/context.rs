@@ -59,6 +59,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// The same work with less time: `share` (0 to 1) of what is left is kept back for what comes
+    /// after.
+    #[must_use]
+    pub fn keeping_back(&self, share: f64) -> Self {
+        let left = self.deadline.remaining().mul_f64(1.0 - share.clamp(0.0, 1.0));
+        Self { deadline: Deadline::after(left), ..self.clone() }
+    }
+
     /// The context of work that no request started (start-up, maintenance).
     #[must_use]
     pub fn background(name: &str, patience: Duration) -> Self {

@@ -98,8 +98,11 @@ impl Error {
     /// The input is wrong at these places.
     #[must_use]
     pub fn invalid_fields(fields: Vec<FieldError>) -> Self {
-        let mut error =
-            Self::new(Kind::InvalidInput, "invalid_request", "The request is not valid; see errors.");
+        let mut error = Self::new(
+            Kind::InvalidInput,
+            "invalid_request",
+            "The request is not valid; see errors.",
+        );
         error.0.fields = fields;
         error
     }

@@ -1,12 +1,19 @@
 //! The machinery that every domain stands on. It knows no domain.
 
+pub mod conditions;
 pub mod config;
 pub mod context;
-pub mod error;
 #[cfg(feature = "database")]
 pub mod database;
+pub mod domain;
+pub mod error;
 pub mod http;
 pub mod ids;
+#[cfg(feature = "phone")]
+pub mod phone;
+pub mod readiness;
+pub mod shutdown;
 pub mod telemetry;
 #[cfg(feature = "upstream")]
 pub mod upstream;
+pub mod validation;

@@ -17,21 +17,12 @@ pub(super) struct Counts(Mutex<BTreeMap<&'static str, ByRoute>>);
 
 impl Counts {
     pub(super) fn add(&self, stand_in: &'static str, route: String) {
-        *self
-            .lock()
-            .entry(stand_in)
-            .or_default()
-            .entry(route)
-            .or_default() += 1;
+        *self.lock().entry(stand_in).or_default().entry(route).or_default() += 1;
     }
 
     pub(super) fn get(&self, stand_in: &str, route: &str) -> u64 {
         let counts = self.lock();
-        counts
-            .get(stand_in)
-            .and_then(|routes| routes.get(route))
-            .copied()
-            .unwrap_or_default()
+        counts.get(stand_in).and_then(|routes| routes.get(route)).copied().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, ByRoute>> {

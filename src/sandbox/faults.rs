@@ -79,13 +79,9 @@ impl Fault {
         if takes_ms != self.ms.is_some_and(|ms| ms <= LONGEST_MS)
             || (!takes_ms && self.ms.is_some())
         {
-            return Err(format!(
-                "`ms` (at most {LONGEST_MS}) belongs to delay and slow_body"
-            ));
+            return Err(format!("`ms` (at most {LONGEST_MS}) belongs to delay and slow_body"));
         }
-        let valid_status = self
-            .status
-            .is_some_and(|status| (200..=599).contains(&status));
+        let valid_status = self.status.is_some_and(|status| (200..=599).contains(&status));
         let is_status = self.kind == Kind::Status;
         if is_status != valid_status || (!is_status && self.status.is_some()) {
             return Err("`status` (200..=599) belongs to status".into());
@@ -126,11 +122,7 @@ impl Board {
     fn strike(&self, stand_in: &str, path: &str) -> Option<Fault> {
         let mut faults = self.lock();
         let fault = faults.get_mut(stand_in)?;
-        if fault
-            .route
-            .as_ref()
-            .is_some_and(|route| !path.contains(route.as_str()))
-        {
+        if fault.route.as_ref().is_some_and(|route| !path.contains(route.as_str())) {
             return None;
         }
         let struck = fault.clone();
@@ -209,9 +201,7 @@ pub(super) async fn around(
 fn route(stand_in: &str, request: &ServiceRequest) -> String {
     let pattern = request.match_pattern();
     let pattern = pattern.as_deref().unwrap_or("unknown");
-    let below = pattern
-        .strip_prefix('/')
-        .and_then(|path| path.strip_prefix(stand_in));
+    let below = pattern.strip_prefix('/').and_then(|path| path.strip_prefix(stand_in));
     format!("{} {}", request.method(), below.unwrap_or(pattern))
 }
 
@@ -246,9 +236,7 @@ async fn suffer(
 }
 
 fn status(fault: &Fault) -> HttpResponse {
-    let status = fault
-        .status
-        .and_then(|status| StatusCode::from_u16(status).ok());
+    let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
     if let Some(seconds) = fault.retry_after {
@@ -274,9 +262,7 @@ async fn truncated(
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
     let (request, response) = response.into_parts();
     let (response, body) = response.into_parts();
-    let body = to_bytes(body)
-        .await
-        .map_err(actix_web::error::ErrorInternalServerError)?;
+    let body = to_bytes(body).await.map_err(actix_web::error::ErrorInternalServerError)?;
     let announced = body.len().max(2) as u64;
     let half = body.slice(..body.len() / 2);
     let shut = Rc::new(shut);
@@ -301,9 +287,7 @@ async fn slowed(
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
     let (request, response) = response.into_parts();
     let (response, body) = response.into_parts();
-    let body = to_bytes(body)
-        .await
-        .map_err(actix_web::error::ErrorInternalServerError)?;
+    let body = to_bytes(body).await.map_err(actix_web::error::ErrorInternalServerError)?;
     let length = body.len() as u64;
     let bytes = stream::unfold(body, move |mut rest| async move {
         if rest.is_empty() {
@@ -346,28 +330,11 @@ mod tests {
     #[test]
     fn a_fault_strikes_its_route_so_many_times() {
         let board = Board::default();
-        board
-            .set(
-                "personal",
-                json!({"kind": "close", "route": "/find", "times": 2}),
-            )
-            .unwrap();
-        assert!(
-            board
-                .strike("personal", "/personal/v1/phones/store")
-                .is_none()
-        );
+        board.set("personal", json!({"kind": "close", "route": "/find", "times": 2})).unwrap();
+        assert!(board.strike("personal", "/personal/v1/phones/store").is_none());
         for _ in 0..2 {
-            assert!(
-                board
-                    .strike("personal", "/personal/v1/phones/find")
-                    .is_some()
-            );
+            assert!(board.strike("personal", "/personal/v1/phones/find").is_some());
         }
-        assert!(
-            board
-                .strike("personal", "/personal/v1/phones/find")
-                .is_none()
-        );
+        assert!(board.strike("personal", "/personal/v1/phones/find").is_none());
     }
 }

@@ -43,11 +43,7 @@ pub struct SandboxOptions {
 
 impl Default for SandboxOptions {
     fn default() -> Self {
-        Self {
-            listen: default_listen(),
-            state: None,
-            seed_customers: None,
-        }
+        Self { listen: default_listen(), state: None, seed_customers: None }
     }
 }
 
@@ -133,29 +129,23 @@ pub fn start(listener: TcpListener, options: &SandboxOptions) -> io::Result<Sand
     let state = web::Data::new(State::open(options.state.as_deref())?);
     let (started, wait) = mpsc::channel();
     let served = state.clone();
-    thread::Builder::new()
-        .name("sandbox".into())
-        .spawn(move || {
-            System::new().block_on(async move {
-                match server(listener, served) {
-                    Ok(running) => {
-                        let _ = started.send(Ok(running.handle()));
-                        if let Err(error) = running.await {
-                            tracing::error!(%error, "the sandbox ended");
-                        }
-                    }
-                    Err(error) => {
-                        let _ = started.send(Err(error));
+    thread::Builder::new().name("sandbox".into()).spawn(move || {
+        System::new().block_on(async move {
+            match server(listener, served) {
+                Ok(running) => {
+                    let _ = started.send(Ok(running.handle()));
+                    if let Err(error) = running.await {
+                        tracing::error!(%error, "the sandbox ended");
                     }
                 }
-            });
-        })?;
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
+        });
+    })?;
     let handle = wait.recv().map_err(io::Error::other)??;
-    Ok(Sandbox {
-        addr,
-        handle,
-        state,
-    })
+    Ok(Sandbox { addr, handle, state })
 }
 
 /// The `fleet sandbox` command: serves until SIGINT or SIGTERM.
@@ -191,11 +181,7 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
                     .configure(calls::routes),
             )
             .default_service(web::to(|| async {
-                refuse(
-                    StatusCode::NOT_FOUND,
-                    "unknown_route",
-                    "there is no such route",
-                )
+                refuse(StatusCode::NOT_FOUND, "unknown_route", "there is no such route")
             }))
     };
     Ok(HttpServer::new(app)
@@ -213,9 +199,7 @@ fn stand_in(
 ) -> impl HttpServiceFactory + 'static {
     web::scope(&format!("/{name}"))
         .configure(routes)
-        .wrap(from_fn(move |request, next| {
-            faults::around(name, request, next)
-        }))
+        .wrap(from_fn(move |request, next| faults::around(name, request, next)))
 }
 
 /// Middleware for stand-ins that want any bearer token.
@@ -223,17 +207,10 @@ async fn bearer(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
-    let authorization = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
     if token.is_none_or(|token| token.trim().is_empty()) {
-        let answer = refuse(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "a bearer token is required",
-        );
+        let answer = refuse(StatusCode::UNAUTHORIZED, "unauthorized", "a bearer token is required");
         return Ok(request.into_response(answer));
     }
     next.call(request).await

@@ -47,12 +47,7 @@ impl Kind {
     /// knows the way can try all phone numbers.
     fn id(self, value: &str) -> String {
         let digest = Sha256::digest(format!("{self:?}\0{value}"));
-        digest
-            .iter()
-            .take(16)
-            .fold(String::with_capacity(32), |id, byte| {
-                format!("{id}{byte:02x}")
-            })
+        digest.iter().take(16).fold(String::with_capacity(32), |id, byte| format!("{id}{byte:02x}"))
     }
 }
 
@@ -88,11 +83,7 @@ impl Store {
     pub(super) fn open(path: Option<&Path>) -> io::Result<Self> {
         let mut kept = Kept::default();
         if let Some(path) = path {
-            let file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .read(true)
-                .open(path)?;
+            let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
             let mut last_line_is_whole = true;
             for line in BufReader::new(&file).split(b'\n') {
                 // A line that is not whole was being written when the process was killed.
@@ -136,11 +127,7 @@ impl Kept {
     fn store(&mut self, kind: Kind, value: String) -> io::Result<String> {
         let id = kind.id(&value);
         if !self.values.contains_key(&(kind, id.clone())) {
-            self.record(Entry {
-                kind,
-                id: id.clone(),
-                value: Some(value),
-            })?;
+            self.record(Entry { kind, id: id.clone(), value: Some(value) })?;
         }
         Ok(id)
     }
@@ -148,11 +135,7 @@ impl Kept {
     fn delete(&mut self, kind: Kind, ids: Vec<String>) -> io::Result<()> {
         for id in ids {
             if self.values.contains_key(&(kind, id.clone())) {
-                self.record(Entry {
-                    kind,
-                    id,
-                    value: None,
-                })?;
+                self.record(Entry { kind, id, value: None })?;
             }
         }
         Ok(())
@@ -198,14 +181,12 @@ fn post<T: DeserializeOwned + 'static>(
     kind: Kind,
     work: fn(Kind, &mut Kept, T) -> HttpResponse,
 ) -> actix_web::Route {
-    web::post().to(
-        move |state: web::Data<State>, body: web::Bytes| async move {
-            match serde_json::from_slice(&body) {
-                Err(error) => bad_request("bad_request", &error.to_string()),
-                Ok(body) => work(kind, &mut state.personal.lock(), body),
-            }
-        },
-    )
+    web::post().to(move |state: web::Data<State>, body: web::Bytes| async move {
+        match serde_json::from_slice(&body) {
+            Err(error) => bad_request("bad_request", &error.to_string()),
+            Ok(body) => work(kind, &mut state.personal.lock(), body),
+        }
+    })
 }
 
 fn store(kind: Kind, kept: &mut Kept, ByValue { value }: ByValue) -> HttpResponse {
@@ -251,11 +232,7 @@ fn delete(kind: Kind, kept: &mut Kept, ByIds { ids }: ByIds) -> HttpResponse {
 }
 
 fn journal_failed(error: &io::Error) -> HttpResponse {
-    refuse(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "journal",
-        &error.to_string(),
-    )
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, "journal", &error.to_string())
 }
 
 fn one(kept: &Kept, kind: Kind, id: &str) -> HttpResponse {
@@ -296,12 +273,7 @@ mod tests {
         let id = Kind::Phones.id("+79990000001");
         assert_eq!(id, Kind::Phones.id("+79990000001"));
         assert_ne!(id, Kind::Names.id("+79990000001"));
-        assert!(
-            id.len() == 32
-                && id
-                    .bytes()
-                    .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
-        );
+        assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()));
     }
 
     #[test]
@@ -314,25 +286,13 @@ mod tests {
             kept.delete(Kind::Names, vec![deleted]).unwrap();
             kept.store(Kind::Names, "Анна".into()).unwrap()
         };
-        std::fs::OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .write_all(b"{\"ki")
-            .unwrap();
-        Store::open(Some(&path))
-            .unwrap()
-            .lock()
-            .store(Kind::Names, "Ольга".into())
-            .unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"ki").unwrap();
+        Store::open(Some(&path)).unwrap().lock().store(Kind::Names, "Ольга".into()).unwrap();
 
         let store = Store::open(Some(&path)).unwrap();
         let kept = store.lock();
         assert_eq!(kept.values.len(), 2);
-        assert_eq!(
-            kept.get(Kind::Names, &kept_id).map(String::as_str),
-            Some("Анна")
-        );
+        assert_eq!(kept.get(Kind::Names, &kept_id).map(String::as_str), Some("Анна"));
         std::fs::remove_file(&path).unwrap();
     }
 }

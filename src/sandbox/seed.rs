@@ -62,9 +62,7 @@ async fn seed(base_url: &str) -> anyhow::Result<u32> {
         internal: api(base_url, "sandbox-internal", &metrics)?,
         dispatcher: api(base_url, "sandbox-dispatcher", &metrics)?,
     };
-    timeout(READY_WITHIN, ready(&fleet.internal))
-        .await
-        .context("the server is not ready")?;
+    timeout(READY_WITHIN, ready(&fleet.internal)).await.context("the server is not ready")?;
 
     let list = "/fleet-customers/dispatcher/v1/customers?limit=1";
     let list = as_dispatcher(Call::new(Method::GET, "customers_list", list), "park-1")?;
@@ -83,14 +81,7 @@ async fn seed(base_url: &str) -> anyhow::Result<u32> {
         let upsert = keyed(upsert, &format!("seed-{run}-{number}"))?;
         let added: Customer = send(&fleet.internal, upsert).await?;
         if number < 6 {
-            settings(
-                &fleet,
-                &format!("seed-{run}-{number}"),
-                number,
-                park,
-                &added,
-            )
-            .await?;
+            settings(&fleet, &format!("seed-{run}-{number}"), number, park, &added).await?;
         }
     }
     Ok(CUSTOMERS)
@@ -112,11 +103,7 @@ async fn ready(api: &Upstream) {
     loop {
         let ctx = Context::background("sandbox", PATIENCE);
         let probe = Call::new(Method::GET, "readyz", "/readyz");
-        if api
-            .call(&ctx, probe)
-            .await
-            .is_ok_and(|reply| reply.status.is_success())
-        {
+        if api.call(&ctx, probe).await.is_ok_and(|reply| reply.status.is_success()) {
             return;
         }
         sleep(Duration::from_millis(500)).await;
@@ -162,10 +149,7 @@ async fn settings(
     park: &str,
     customer: &Customer,
 ) -> anyhow::Result<()> {
-    let base = format!(
-        "/fleet-customers/dispatcher/v1/customers/{}",
-        customer.personal_phone_id
-    );
+    let base = format!("/fleet-customers/dispatcher/v1/customers/{}", customer.personal_phone_id);
     let shift = f64::from(number) * 0.002;
     let home = json!({
         "label": "Дом", "address": "Москва, Тверская улица, 7",
@@ -177,10 +161,8 @@ async fn settings(
     });
     for (name, location) in [("home", &home), ("work", &work)] {
         let path = format!("{base}/favourite-locations");
-        let call = keyed(
-            Call::post("locations_create", path, location)?,
-            &format!("{key}-{name}"),
-        )?;
+        let call =
+            keyed(Call::post("locations_create", path, location)?, &format!("{key}-{name}"))?;
         let _: Value = send(&fleet.dispatcher, as_dispatcher(call, park)?).await?;
     }
     if number < 3 {
@@ -193,10 +175,7 @@ async fn settings(
             },
         });
         let path = format!("{base}/recurring-routes");
-        let call = keyed(
-            Call::post("routes_create", path, &route)?,
-            &format!("{key}-route"),
-        )?;
+        let call = keyed(Call::post("routes_create", path, &route)?, &format!("{key}-route"))?;
         let _: Value = send(&fleet.dispatcher, as_dispatcher(call, park)?).await?;
     }
     Ok(())
@@ -212,20 +191,13 @@ fn as_dispatcher(call: Call, park: &str) -> anyhow::Result<Call> {
     let park = HeaderValue::from_str(park)?;
     Ok(call
         .header(HeaderName::from_static("x-park-id"), park)
-        .header(
-            HeaderName::from_static("x-dispatcher-id"),
-            HeaderValue::from_static("1"),
-        ))
+        .header(HeaderName::from_static("x-dispatcher-id"), HeaderValue::from_static("1")))
 }
 
 async fn send<T: serde::de::DeserializeOwned>(api: &Upstream, call: Call) -> anyhow::Result<T> {
     let ctx = Context::background("sandbox", PATIENCE);
     let description = format!("{call:?}");
-    match api
-        .call_json(&ctx, call)
-        .await
-        .context(description.clone())?
-    {
+    match api.call_json(&ctx, call).await.context(description.clone())? {
         Answer::Ok(value) => Ok(value),
         Answer::Refused(reply) => {
             let code = reply.code().unwrap_or_default();
@@ -248,10 +220,7 @@ mod tests {
     /// A fleet server that takes everything: remembers each path and its idempotency key.
     async fn fleet(request: HttpRequest, seen: Seen) -> HttpResponse {
         let header = |name: &str| {
-            let value = request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok());
+            let value = request.headers().get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
         };
         if request.path().contains("/dispatcher/") {
@@ -273,16 +242,8 @@ mod tests {
         let data = seen.clone();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let app = move || {
-            App::new()
-                .app_data(data.clone())
-                .default_service(web::to(fleet))
-        };
-        let server = HttpServer::new(app)
-            .workers(1)
-            .disable_signals()
-            .listen(listener)
-            .unwrap();
+        let app = move || App::new().app_data(data.clone()).default_service(web::to(fleet));
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).unwrap();
         let server = server.run();
         let handle = server.handle();
         actix_web::rt::spawn(server);
@@ -296,11 +257,7 @@ mod tests {
         assert_eq!(count("/internal/v1/customers/upsert"), 300);
         assert_eq!(count("/customers/0a/favourite-locations"), 12);
         assert_eq!(count("/customers/0a/recurring-routes"), 3);
-        let mut keys: Vec<_> = seen
-            .iter()
-            .map(|(_, key)| key)
-            .filter(|k| !k.is_empty())
-            .collect();
+        let mut keys: Vec<_> = seen.iter().map(|(_, key)| key).filter(|k| !k.is_empty()).collect();
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), 315, "a key for each that is created");

@@ -128,9 +128,13 @@ impl Personal {
     /// # Errors
     /// When the token cannot be sent in a header.
     pub fn new(settings: &UpstreamSettings, metrics: &UpstreamMetrics) -> Result<Self> {
-        Ok(Self {
-            upstream: Upstream::new("personal", settings, metrics)?,
-        })
+        Ok(Self { upstream: Upstream::new("personal", settings, metrics)? })
+    }
+
+    /// Whether it answered when it was last called.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.upstream.is_available()
     }
 
     /// The id of `value`, which is kept from now on if it was not before.
@@ -178,10 +182,7 @@ impl Personal {
         kind: PersonalKind,
         id: &str,
     ) -> Result<Option<SecretString>, PersonalError> {
-        match self
-            .post::<Item>(ctx, kind.routes().retrieve, &json!({ "id": id }))
-            .await?
-        {
+        match self.post::<Item>(ctx, kind.routes().retrieve, &json!({ "id": id })).await? {
             Answer::Ok(item) => Ok(Some(item.value)),
             Answer::Refused(reply) if reply.status == StatusCode::NOT_FOUND => Ok(None),
             Answer::Refused(reply) => Err(reply.unexpected().into()),
@@ -201,10 +202,7 @@ impl Personal {
         let mut values = HashMap::with_capacity(ids.len());
         for chunk in ids.chunks(BULK) {
             let body = json!({ "ids": chunk });
-            match self
-                .post::<Items>(ctx, kind.routes().bulk_retrieve, &body)
-                .await?
-            {
+            match self.post::<Items>(ctx, kind.routes().bulk_retrieve, &body).await? {
                 Answer::Ok(found) => {
                     values.extend(found.items.into_iter().map(|item| (item.id, item.value)));
                 }
@@ -227,10 +225,7 @@ impl Personal {
     ) -> Result<(), PersonalError> {
         for chunk in ids.chunks(BULK) {
             let body = json!({ "ids": chunk });
-            match self
-                .post::<Nothing>(ctx, kind.routes().delete, &body)
-                .await?
-            {
+            match self.post::<Nothing>(ctx, kind.routes().delete, &body).await? {
                 Answer::Ok(Nothing {}) => {}
                 Answer::Refused(reply) => return Err(reply.unexpected().into()),
             }

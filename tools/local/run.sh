@@ -37,9 +37,19 @@ say "migrating"
 
 say "starting the stand-ins on $sandbox_port and the server on $port"
 start sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \
-  "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port"
+  "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port" \
+  --state .local/sandbox-state.jsonl --seed-customers "$base"
 start fleet "$base/readyz" 60 \
   "$FLEET_BIN" serve --config config/sandbox.toml
+
+# The stand-ins give an empty server a few hundred customers through its own API: the calls below
+# look one of them up.
+say "waiting for the example customers"
+for _ in $(seq 120); do
+  ! grep -qE 'example customers were added|there are customers already|seeding failed' \
+    .local/log/sandbox.log || break
+  sleep 0.5
+done
 
 cat <<TEXT
 

@@ -34,6 +34,18 @@ pub struct CoreSettings {
 }
 
 impl CoreSettings {
+    /// The built-in defaults, for commands that read no configuration.
+    ///
+    /// # Errors
+    /// Never with the committed defaults, which a test holds valid.
+    pub fn defaults() -> Result<Self, LoadError> {
+        let config = ConfigSource::default().load()?;
+        let invalid = |faults: Vec<Fault>| {
+            LoadError::from(::config::ConfigError::Message(format!("{faults:?}")))
+        };
+        Self::read(&config, &["fleet"]).map_err(invalid)
+    }
+
     /// Reads the common sections; `compiled` are the names of the domains in this binary.
     ///
     /// # Errors

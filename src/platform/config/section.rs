@@ -32,7 +32,9 @@ pub(super) fn read<T: Section>(
         };
         let message = plain_message(error.inner());
         let (key, suggestion) = match unknown_field(&message) {
-            Some((field, known)) => (join(&parent_of_unknown(error.path(), field), field), Some(nearest(field, &known))),
+            Some((field, known)) => {
+                (join(&parent_of_unknown(error.path(), field), field), Some(nearest(field, &known)))
+            }
             None => (path_text(error.path()), None),
         };
         let repeated = reported.contains(&key);

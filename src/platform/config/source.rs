@@ -123,7 +123,10 @@ impl Config {
         for name in listed.iter().filter(|name| !compiled.contains(&name.as_str())) {
             faults.add(
                 "domains",
-                format!("`{name}` is not compiled into this binary (it has: {})", compiled.join(", ")),
+                format!(
+                    "`{name}` is not compiled into this binary (it has: {})",
+                    compiled.join(", ")
+                ),
             );
         }
         faults.require(!listed.is_empty(), "domains", "names no domain; leave it out for all");
@@ -189,10 +192,14 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_section_is_found_at_once() {
-        let config = config("[http]\nlisen = 1\nlisten = 'nowhere'\nworkers = 'many'\nbody_limit_bytes = 0\n");
+        let config = config(
+            "[http]\nlisen = 1\nlisten = 'nowhere'\nworkers = 'many'\nbody_limit_bytes = 0\n",
+        );
         let found = messages(config.section::<HttpSettings>("http").unwrap_err());
         assert_eq!(found.len(), 4, "{found:#?}");
-        assert!(found.iter().any(|fault| fault == "http.lisen: unknown key; did you mean `listen`?"));
+        assert!(
+            found.iter().any(|fault| fault == "http.lisen: unknown key; did you mean `listen`?")
+        );
         for key in ["http.listen:", "http.workers:", "http.body_limit_bytes:"] {
             assert!(found.iter().any(|fault| fault.starts_with(key)), "{key} in {found:#?}");
         }
@@ -216,9 +223,13 @@ mod tests {
         let config = config(
             "[[auth.callers]]\nname = 'a'\n[[auth.callers]]\nname = 'b'\ntoken_sha256 = 'xyz'\naudiences = ['nobody']\n",
         );
-        let found = messages(config.section::<super::super::auth::AuthSettings>("auth").unwrap_err());
+        let found =
+            messages(config.section::<super::super::auth::AuthSettings>("auth").unwrap_err());
         assert!(found.iter().any(|fault| fault.contains("missing")), "{found:#?}");
-        assert!(!found.iter().any(|fault| fault.contains("xyz")), "a token never stands in a fault");
+        assert!(
+            !found.iter().any(|fault| fault.contains("xyz")),
+            "a token never stands in a fault"
+        );
     }
 
     #[test]

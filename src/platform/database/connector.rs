@@ -73,7 +73,8 @@ impl Connector {
         };
         // A lane runs the same few statements over and over, with arrays of any length: planned
         // once, whatever the lengths.
-        let plans = if purpose == Purpose::Lane { " -c plan_cache_mode=force_generic_plan" } else { "" };
+        let plans =
+            if purpose == Purpose::Lane { " -c plan_cache_mode=force_generic_plan" } else { "" };
         config
             .application_name(name)
             .options(format!(
@@ -88,7 +89,8 @@ impl Connector {
     }
 
     fn holds_off(&self) -> bool {
-        let timed_out_at = self.timed_out_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let timed_out_at =
+            self.timed_out_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         timed_out_at.is_some_and(|at| at.elapsed() < HOLD_OFF)
     }
 

@@ -16,9 +16,9 @@ use serde::de::DeserializeOwned;
 
 use super::migrations::Migrations;
 use super::{Connection, Database, PackedId};
+use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
-use crate::platform::http::idempotency::IdempotentCall;
 
 static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/platform");
 
@@ -124,7 +124,11 @@ impl Database {
 ///
 /// # Errors
 /// The database fails.
-pub async fn forget(connection: &mut Connection, domain: &str, subject: &PackedId) -> Result<usize> {
+pub async fn forget(
+    connection: &mut Connection,
+    domain: &str,
+    subject: &PackedId,
+) -> Result<usize> {
     let forget = diesel::sql_query(FORGET).bind::<Text, _>(domain).bind::<Binary, _>(subject);
     Ok(forget.execute(connection).await?)
 }
@@ -145,7 +149,10 @@ async fn lock(connection: &mut Connection, call: &IdempotentCall) -> Result<()> 
     .with_retry_after(Duration::from_secs(1)))
 }
 
-async fn recall(connection: &mut Connection, call: &IdempotentCall) -> Result<Option<serde_json::Value>> {
+async fn recall(
+    connection: &mut Connection,
+    call: &IdempotentCall,
+) -> Result<Option<serde_json::Value>> {
     let read = diesel::sql_query(READ)
         .bind::<Binary, _>(call.scope.as_slice())
         .bind::<diesel::sql_types::Double, _>(LIFETIME.as_secs_f64());

@@ -2,12 +2,13 @@
 //! own list of applied migrations stands. So processes with different domains can share a database
 //! or have one each.
 
-use diesel::migration::{Migration, MigrationSource, MigrationVersion};
+use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
 use super::connector::Purpose;
+use super::idempotency::PLATFORM;
 use super::{Connection, Database};
 use crate::platform::error::{Error, Result};
 
@@ -20,10 +21,8 @@ pub struct Migrations {
     /// The schema; made when it is missing.
     pub schema: &'static str,
     /// The folder, built in.
-    pub embedded: EmbeddedMigrationsRef,
+    pub embedded: &'static EmbeddedMigrations,
 }
-
-type EmbeddedMigrationsRef = &'static EmbeddedMigrations;
 
 impl Database {
     /// Applies what is pending and returns how many that was.
@@ -33,6 +32,38 @@ impl Database {
     pub async fn migrate(&self, migrations: Migrations) -> Result<usize> {
         self.with_migration_lock(migrations, |harness, embedded| {
             Ok(harness.run_pending_migrations(embedded)?.len())
+        })
+        .await
+    }
+
+    /// Brings the platform's and a domain's schema up to date, or, where migrating at start is
+    /// switched off, makes sure that they are.
+    ///
+    /// # Errors
+    /// `schema_not_migrated` when migrations are pending that this process may not run, and those
+    /// of [`Database::migrate`].
+    pub async fn prepare_schema(&self, migrations: Migrations) -> Result<()> {
+        for migrations in [PLATFORM, migrations] {
+            if self.0.settings.migrate_at_start {
+                let applied = self.migrate(migrations).await?;
+                if applied > 0 {
+                    tracing::info!(schema = migrations.schema, applied, "migrated");
+                }
+            } else if self.pending(migrations).await? > 0 {
+                let detail = "Migrations are pending; run `fleet migrate`.";
+                return Err(Error::unavailable("schema_not_migrated", detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many migrations are not applied yet.
+    ///
+    /// # Errors
+    /// As [`Database::migrate`].
+    pub async fn pending(&self, migrations: Migrations) -> Result<usize> {
+        self.with_migration_lock(migrations, |harness, embedded| {
+            Ok(harness.pending_migrations(embedded)?.len())
         })
         .await
     }
@@ -66,7 +97,8 @@ impl Database {
         // not. The lock goes with the connection.
         let run = self.runtime().spawn(async move {
             let mut harness = AsyncMigrationHarness::new(connection);
-            work(&mut harness, Ref(migrations.embedded)).map_err(|error| Error::internal(error.to_string()))
+            work(&mut harness, Ref(migrations.embedded))
+                .map_err(|error| Error::internal(error.to_string()))
         });
         run.await.map_err(Error::internal)?
     }
@@ -82,14 +114,4 @@ impl MigrationSource<Pg> for Ref {
     fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
         self.0.migrations()
     }
-}
-
-/// The versions in a folder, oldest first.
-#[must_use]
-pub fn versions(migrations: Migrations) -> Vec<String> {
-    let all: Vec<Box<dyn Migration<Pg>>> = migrations.embedded.migrations().unwrap_or_default();
-    let version = |migration: &Box<dyn Migration<Pg>>| -> MigrationVersion<'static> {
-        migration.name().version().as_owned()
-    };
-    all.iter().map(|migration| version(migration).to_string()).collect()
 }

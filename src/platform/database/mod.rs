@@ -11,15 +11,23 @@ mod batching;
 mod connector;
 mod error;
 pub mod idempotency;
+mod json;
 mod lane;
+mod maintenance;
 mod metrics;
 pub mod migrations;
 mod packed_id;
 mod pool;
+mod probe;
+mod statement;
 
 pub use batching::BatchedStatement;
+pub use json::Json;
+pub use maintenance::maintain;
 pub use packed_id::PackedId;
 pub use pool::Database;
+pub use probe::Probe;
+pub(crate) use statement::prepared_statement;
 
 /// The connection type of every store.
 pub type Connection = diesel_async::AsyncPgConnection;

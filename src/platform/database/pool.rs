@@ -5,15 +5,17 @@ use std::time::Instant;
 
 use deadpool::managed::{Object, PoolError as DeadpoolError, TimeoutType, Timeouts};
 use diesel_async::pooled_connection::deadpool::Pool;
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
+use super::Connection;
 use super::connector::{Connector, Purpose};
 use super::error::unavailable;
 use super::metrics::DatabaseMetrics;
-use super::Connection;
 use crate::platform::config::database::DatabaseSettings;
 use crate::platform::context::{Context, Deadline};
 use crate::platform::error::{Error, Result};
@@ -52,7 +54,9 @@ impl Database {
             let (connector, home) = (Arc::clone(&setup), home.clone());
             async move {
                 let connecting = home.spawn(async move { connector.connect(Purpose::Pool).await });
-                connecting.await.map_err(|error| diesel::ConnectionError::BadConnection(error.to_string()))?
+                connecting
+                    .await
+                    .map_err(|error| diesel::ConnectionError::BadConnection(error.to_string()))?
             }
             .boxed()
         });
@@ -68,8 +72,15 @@ impl Database {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(Error::internal)?;
-        let metrics = DatabaseMetrics::register(metrics);
-        Ok(Self(Arc::new(Inner { pool, settings, connector, metrics, runtime })))
+        let own = DatabaseMetrics::register(metrics);
+        let (watched, idle, in_use) = (pool.weak(), own.idle.clone(), own.in_use.clone());
+        metrics.before_render(move || {
+            let Some(pool) = watched.upgrade() else { return };
+            let status = pool.status();
+            idle.set(signed(status.available));
+            in_use.set(signed(status.size.saturating_sub(status.available)));
+        });
+        Ok(Self(Arc::new(Inner { pool, settings, connector, metrics: own, runtime })))
     }
 
     /// Runs `work` in a transaction and commits it. PostgreSQL itself gives up on statements and
@@ -140,18 +151,12 @@ impl Database {
             deadline.run(self.0.pool.get()).await?.map_err(from_pool)?
         };
         metrics.acquire.observe(started.elapsed().as_secs_f64());
-        self.note_pool_state();
         Ok(Lease(Some(object)))
     }
+}
 
-    /// Brings the gauges up to date; called at checkouts and scrapes.
-    pub fn note_pool_state(&self) {
-        let status = self.0.pool.status();
-        let idle = status.available;
-        let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.0.metrics.idle.set(signed(idle));
-        self.0.metrics.in_use.set(signed(status.size.saturating_sub(idle)));
-    }
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Opens the transaction and hands the deadline to PostgreSQL in the same round trip.

@@ -98,7 +98,9 @@ mod tests {
         };
         let ok = kind(Some("bearer secret"), "fleet-customers", Audience::Dispatcher);
         assert_eq!(ok.as_deref(), Ok("front"));
-        for header in [None, Some("secret"), Some("Bearer other"), Some("Bearer "), Some("Basic secret")] {
+        for header in
+            [None, Some("secret"), Some("Bearer other"), Some("Bearer "), Some("Basic secret")]
+        {
             let refused = kind(header, "fleet-customers", Audience::Dispatcher);
             assert_eq!(refused, Err(Kind::Unauthenticated), "{header:?}");
         }

@@ -12,7 +12,8 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::server::HttpState;
-use crate::platform::error::{Error, FieldError, Kind, Result};
+use crate::platform::error::{Error, Kind, Result};
+use crate::platform::validation::{push_key, validate};
 
 /// A JSON body that has the right shape and passed its own rules.
 pub struct Json<T> {
@@ -155,36 +156,6 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
             Segment::Map { key } | Segment::Enum { variant: key } => push_key(&mut pointer, key),
             Segment::Unknown => {}
         }
-    }
-    pointer
-}
-
-fn push_key(pointer: &mut String, key: &str) {
-    pointer.push('/');
-    pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-}
-
-/// Runs a value's own rules and addresses each fault.
-///
-/// # Errors
-/// `invalid_request` with every fault.
-pub fn validate<T: garde::Validate<Context = ()>>(value: &T) -> Result<()> {
-    let Err(report) = value.validate() else { return Ok(()) };
-    let fields = report
-        .iter()
-        .map(|(path, error)| FieldError {
-            pointer: pointer_of_rule(&path.to_string()),
-            detail: error.message().to_owned(),
-        })
-        .collect();
-    Err(Error::invalid_fields(fields))
-}
-
-/// A garde path, `points[2].lat`, as a JSON pointer, `/points/2/lat`.
-fn pointer_of_rule(path: &str) -> String {
-    let mut pointer = String::new();
-    for key in path.split(['.', '[', ']']).filter(|key| !key.is_empty()) {
-        push_key(&mut pointer, key);
     }
     pointer
 }

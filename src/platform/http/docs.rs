@@ -63,20 +63,29 @@ impl AllowTable {
                 (Method::PATCH, item.patch.is_some()),
                 (Method::DELETE, item.delete.is_some()),
             ];
-            let allowed: Vec<String> =
-                methods.iter().filter(|(_, has)| *has).map(|(method, _)| method.to_string()).collect();
+            let allowed: Vec<String> = methods
+                .iter()
+                .filter(|(_, has)| *has)
+                .map(|(method, _)| method.to_string())
+                .collect();
             (ResourceDef::new(path.as_str()), allowed.join(", "))
         };
         Self(document.paths.paths.iter().map(row).collect())
     }
 
     fn allowed(&self, path: &str) -> Option<&str> {
-        self.0.iter().find(|(pattern, _)| pattern.is_match(path)).map(|(_, methods)| methods.as_str())
+        self.0
+            .iter()
+            .find(|(pattern, _)| pattern.is_match(path))
+            .map(|(_, methods)| methods.as_str())
     }
 }
 
 /// 405 with `Allow` where the path is known, else 404.
-pub(super) async fn unmatched(request: HttpRequest, state: web::Data<HttpState>) -> Result<HttpResponse, Error> {
+pub(super) async fn unmatched(
+    request: HttpRequest,
+    state: web::Data<HttpState>,
+) -> Result<HttpResponse, Error> {
     match state.allow.allowed(request.path()) {
         Some(methods) => Err(Error::new(
             Kind::MethodNotAllowed,

@@ -6,7 +6,8 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{ETAG, HeaderName};
 use actix_web::{FromRequest, HttpRequest};
 
-use crate::platform::error::{Error, Kind, Result};
+use crate::platform::conditions::ExpectedVersion;
+use crate::platform::error::{Error, Result};
 
 /// The `ETag` header of a version.
 #[must_use]
@@ -14,38 +15,16 @@ pub fn etag(version: i32) -> (HeaderName, String) {
     (ETAG, format!("\"v{version}\""))
 }
 
-/// What the caller's `If-Match` allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IfMatch {
-    /// No header, or `*`: any version.
-    Any,
-    /// One of these versions. Empty when no listed tag is one of ours, which then matches none.
-    Versions(Vec<i32>),
-}
+/// The caller's `If-Match`; without the header, or with `*`, any version will do.
+pub struct IfMatch(pub ExpectedVersion);
 
-impl IfMatch {
-    /// # Errors
-    /// `stale_version` unless `version` is allowed.
-    pub fn check(&self, version: i32) -> Result<()> {
-        match self {
-            Self::Any => Ok(()),
-            Self::Versions(versions) if versions.contains(&version) => Ok(()),
-            Self::Versions(_) => Err(Error::new(
-                Kind::PreconditionFailed,
-                "stale_version",
-                "It was changed since the version in If-Match; read it again.",
-            )),
-        }
+/// Weak tags never match here (RFC 9110, section 13.1.1); tags of other forms match no version.
+fn parse(header: &str) -> ExpectedVersion {
+    if header.trim() == "*" {
+        return ExpectedVersion::Any;
     }
-
-    /// Weak tags never match here (section 13.1.1); tags of other forms match no version.
-    fn parse(header: &str) -> Self {
-        if header.trim() == "*" {
-            return Self::Any;
-        }
-        let version = |tag: &str| tag.trim().strip_prefix("\"v")?.strip_suffix('"')?.parse().ok();
-        Self::Versions(header.split(',').filter_map(version).collect())
-    }
+    let version = |tag: &str| tag.trim().strip_prefix("\"v")?.strip_suffix('"')?.parse().ok();
+    ExpectedVersion::OneOf(header.split(',').filter_map(version).collect())
 }
 
 impl FromRequest for IfMatch {
@@ -54,7 +33,8 @@ impl FromRequest for IfMatch {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let header = request.headers().get("if-match");
-        ready(Ok(header.map_or(Self::Any, |value| Self::parse(value.to_str().unwrap_or_default()))))
+        let expected = header.map(|value| parse(value.to_str().unwrap_or_default()));
+        ready(Ok(Self(expected.unwrap_or(ExpectedVersion::Any))))
     }
 }
 
@@ -83,7 +63,7 @@ mod tests {
             ("v7", false),
             ("", false),
         ] {
-            assert_eq!(IfMatch::parse(header).check(7).is_ok(), matches, "{header}");
+            assert_eq!(parse(header).check(7).is_ok(), matches, "{header}");
         }
     }
 }

@@ -1,60 +1,11 @@
 //! Service routes: liveness, readiness, metrics, version. They need no token.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, web};
 use serde::Serialize;
 
 use super::server::HttpState;
-
-/// Whether the process can serve, and why not.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct Readiness {
-    /// `ready`, `degraded` (some domain or dependency is missing), `not_ready`, `stopping`.
-    pub status: &'static str,
-    /// A row for each enabled domain.
-    pub domains: Vec<ReadinessRow>,
-    /// A row for each dependency of the enabled domains.
-    pub dependencies: Vec<ReadinessRow>,
-}
-
-/// One domain or dependency.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct ReadinessRow {
-    /// Its name.
-    pub name: String,
-    /// `ok`, `starting` or `unavailable`.
-    pub status: &'static str,
-    /// Why, in a stable word; absent when it is well.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-impl ReadinessRow {
-    /// A row of something that is well.
-    pub fn ok(name: impl Into<String>) -> Self {
-        Self { name: name.into(), status: "ok", reason: None }
-    }
-
-    /// A row of something that is not.
-    pub fn unavailable(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { name: name.into(), status: "unavailable", reason: Some(reason.into()) }
-    }
-
-    /// Whether it is well.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.status == "ok"
-    }
-}
-
-/// Who knows how the process is: the composition root.
-pub trait ReadinessSource: Send + Sync {
-    /// Looks at every domain and dependency, within about a second.
-    fn readiness(&self) -> Pin<Box<dyn Future<Output = Readiness> + '_>>;
-}
+use crate::platform::readiness::Readiness;
 
 /// The process answers; nothing else is said. A failing probe means: restart it.
 #[utoipa::path(operation_id = "livez", tag = "service", security(()),

@@ -6,6 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use sha2::{Digest, Sha256};
 
+use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::ids::ParkId;
@@ -20,24 +21,24 @@ pub struct IdempotencyKey {
     path: String,
 }
 
-/// One guarded call: whose key it is, and what was asked under it. Both are digests: the key is a
-/// caller's free text and the body may hold personal data, so neither is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdempotentCall {
-    /// Caller, park, route and key.
-    pub scope: [u8; 32],
-    /// Path and body.
-    pub request: [u8; 32],
-}
-
 impl IdempotencyKey {
     /// The call that this key guards, `None` when the caller sent no key.
     #[must_use]
-    pub fn guard(&self, context: &Context, park: Option<&ParkId>, body: &[u8]) -> Option<IdempotentCall> {
+    pub fn guard(
+        &self,
+        context: &Context,
+        park: Option<&ParkId>,
+        body: &[u8],
+    ) -> Option<IdempotentCall> {
         let key = self.key.as_deref()?;
         let park = park.map_or("", ParkId::as_str);
         Some(IdempotentCall {
-            scope: digest(&[context.caller.as_bytes(), park.as_bytes(), self.route.as_bytes(), key.as_bytes()]),
+            scope: digest(&[
+                context.caller.as_bytes(),
+                park.as_bytes(),
+                self.route.as_bytes(),
+                key.as_bytes(),
+            ]),
             request: digest(&[self.path.as_bytes(), &canonical(body)]),
         })
     }
@@ -93,7 +94,13 @@ impl FromRequest for IdempotencyKey {
 #[allow(dead_code, reason = "only its description is used")]
 pub struct IdempotencyHeader {
     /// Repeating a call with the same key within 24 hours returns the first answer.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[!-~]+$", required = false)]
+    #[param(
+        rename = "Idempotency-Key",
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]+$",
+        required = false
+    )]
     idempotency_key: Option<String>,
 }
 
@@ -103,11 +110,7 @@ mod tests {
 
     #[test]
     fn the_same_json_in_another_spelling_is_the_same_request() {
-        let key = IdempotencyKey {
-            key: Some("k".into()),
-            route: "/r".into(),
-            path: "/r".into(),
-        };
+        let key = IdempotencyKey { key: Some("k".into()), route: "/r".into(), path: "/r".into() };
         let context = Context::background("caller", std::time::Duration::from_secs(1));
         let guard = |park: &str, body: &str| {
             key.guard(&context, Some(&ParkId::parse(park).unwrap()), body.as_bytes()).unwrap()

@@ -55,9 +55,8 @@ fn authorise(request: &HttpRequest, audience: Audience) -> Result<Context> {
     let domain = request.path().split('/').nth(1).unwrap_or_default();
     let caller = state.callers.authorise(header, domain, audience)?;
     let extensions = request.extensions();
-    let meta = extensions
-        .get::<Rc<RequestMeta>>()
-        .ok_or_else(|| Error::internal("no request meta"))?;
+    let meta =
+        extensions.get::<Rc<RequestMeta>>().ok_or_else(|| Error::internal("no request meta"))?;
     let deadline = extensions
         .get::<RequestDeadline>()
         .map_or_else(|| Deadline::after(Duration::ZERO), |deadline| deadline.0);

@@ -18,4 +18,5 @@ pub mod problem;
 mod server;
 mod span;
 
+pub use docs::document;
 pub use server::{HttpState, Mount, serve};

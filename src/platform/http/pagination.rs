@@ -84,6 +84,13 @@ impl<T> Page<T> {
     }
 }
 
+impl<T> Page<T> {
+    /// The same page of other items.
+    pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(change).collect(), next_cursor: self.next_cursor }
+    }
+}
+
 /// Not signed: a position only narrows a query that names the park by itself.
 fn encode<P: Serialize>(position: &P) -> Result<String> {
     serde_json::to_vec(&(VERSION, position))

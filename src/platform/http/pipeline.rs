@@ -18,7 +18,9 @@ use super::server::HttpState;
 use super::span::{REQUEST_ID, RequestDeadline, RequestMeta, method_label};
 use crate::platform::context::Deadline;
 use crate::platform::error::{Error, Kind, Result};
-use crate::platform::telemetry::metrics::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics};
+use crate::platform::telemetry::metrics::{
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics,
+};
 
 /// The header by which a caller says how long it will wait.
 const TIMEOUT_HEADER: &str = "x-request-timeout-ms";
@@ -129,7 +131,8 @@ async fn run(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>> {
     // Probes and scrapes are answered however much there is to do.
-    let permit = if state.is_service_route(request.path()) { None } else { Some(Permit::take(state)) };
+    let permit =
+        if state.is_service_route(request.path()) { None } else { Some(Permit::take(state)) };
     let admitted = permit.transpose().and_then(|permit| Ok((permit, deadline(state, &request)?)));
     let (_permit, deadline) = match admitted {
         Ok(admitted) => admitted,
@@ -180,11 +183,11 @@ fn failure_of(response: &ServiceResponse<BoxBody>) -> Option<Error> {
             None => problem::for_status(status),
         }),
         None => {
-            let is_problem = response
-                .headers()
-                .get(header::CONTENT_TYPE)
-                .is_some_and(|kind| kind.as_bytes() == problem::CONTENT_TYPE.as_bytes());
-            (!is_problem).then(|| problem::for_status(status))
+            // `/readyz` answers 503 with its own JSON; what libraries answer by themselves is not
+            // JSON of any kind.
+            let json = |kind: &HeaderValue| kind.as_bytes().ends_with(b"json");
+            let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(json);
+            (!is_ours).then(|| problem::for_status(status))
         }
     }
 }
@@ -196,7 +199,11 @@ fn log_failure(error: &Error) {
             tracing::error!(code = error.code(), cause = error.chain(), "request failed");
         }
         Kind::Unavailable | Kind::DeadlineExceeded => {
-            tracing::warn!(code = error.code(), cause = error.chain(), "request could not be served");
+            tracing::warn!(
+                code = error.code(),
+                cause = error.chain(),
+                "request could not be served"
+            );
         }
         _ => tracing::debug!(code = error.code(), cause = error.chain(), "request refused"),
     }

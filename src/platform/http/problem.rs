@@ -107,9 +107,11 @@ pub fn for_status(code: StatusCode) -> Error {
             "body_too_large",
             "The request body is over the limit.",
         ),
-        StatusCode::REQUEST_TIMEOUT => {
-            Error::new(Kind::RequestTimeout, "request_timeout", "The request did not arrive in time.")
-        }
+        StatusCode::REQUEST_TIMEOUT => Error::new(
+            Kind::RequestTimeout,
+            "request_timeout",
+            "The request did not arrive in time.",
+        ),
         code if code.is_client_error() => {
             Error::new(Kind::InvalidInput, "invalid_request", "The request is not valid.")
         }

@@ -15,11 +15,12 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::auth::Callers;
 use super::docs::{self, AllowTable};
-use super::health::{self, ReadinessSource};
+use super::health;
 use super::pipeline::{HttpMetrics, pipeline};
 use super::span::RequestSpan;
 use crate::platform::config::auth::AuthSettings;
 use crate::platform::config::http::HttpSettings;
+use crate::platform::readiness::ReadinessSource;
 use crate::platform::telemetry::metrics::Metrics;
 
 /// Mounts the routes of the enabled domains; called once for each worker.
@@ -111,8 +112,8 @@ pub fn serve(
     let settings = state.settings.clone();
     let server = HttpServer::new(move || {
         let mount = Mount::clone(&mount);
-        let docs = SwaggerUi::new("/docs/{_:.*}")
-            .config(utoipa_swagger_ui::Config::from("/openapi.json"));
+        let docs =
+            SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json"));
         App::new()
             .into_utoipa_app()
             .configure(move |routes| {

@@ -85,7 +85,10 @@ impl RootSpanBuilder for RequestSpan {
             status = tracing::field::Empty,
         );
         meta.trace = otlp::adopt(&span, meta.trace);
-        span.record("trace_id", tracing::field::display(format_args!("{:032x}", meta.trace.trace_id)));
+        span.record(
+            "trace_id",
+            tracing::field::display(format_args!("{:032x}", meta.trace.trace_id)),
+        );
         request.extensions_mut().insert(Rc::new(meta));
         span
     }

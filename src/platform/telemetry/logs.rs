@@ -12,9 +12,11 @@ use crate::platform::config::telemetry::TelemetrySettings;
 ///
 /// # Errors
 /// A subscriber is installed already, or the trace endpoint is unusable.
-pub fn install(settings: &TelemetrySettings) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub fn install(
+    settings: &TelemetrySettings,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let filter = EnvFilter::try_new(&settings.log)?;
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(true);
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
     let traces = settings
         .otlp_endpoint
         .as_deref()

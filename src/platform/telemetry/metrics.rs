@@ -4,20 +4,24 @@
 //! measures something is given a [`Metrics`] and registers with it once, at start. Labels are
 //! bounded: never a park, a driver, a cabinet or a phone.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::core::Collector;
-pub use prometheus::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-};
+pub use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use prometheus::{HistogramOpts, Opts, Registry, TextEncoder};
 
 /// Seconds; from a cached read to the longest deadline.
 const LATENCY_BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// Brings gauges up to date before they are rendered; must be quick and must not block.
+type Refresh = Box<dyn Fn() + Send + Sync>;
+
 /// Where metrics are registered and rendered.
 #[derive(Clone, Default)]
 pub struct Metrics {
     registry: Registry,
+    refreshes: Arc<Mutex<Vec<Refresh>>>,
 }
 
 impl Metrics {
@@ -72,9 +76,17 @@ impl Metrics {
         self.latencies(name, help, &[]).with_label_values::<&str>(&[])
     }
 
+    /// Calls `refresh` before each rendering, for gauges that are cheaper to look up than to keep.
+    pub fn before_render(&self, refresh: impl Fn() + Send + Sync + 'static) {
+        self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
+    }
+
     /// All metrics in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
+        for refresh in self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            refresh();
+        }
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
             tracing::error!(%error, "metrics could not be rendered");
             String::new()

@@ -19,9 +19,11 @@ static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 ///
 /// # Errors
 /// The endpoint is no address.
-pub fn start(endpoint: &str, ratio: f64) -> Result<SdkTracer, Box<dyn std::error::Error + Send + Sync>> {
-    let exporter =
-        SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
+pub fn start(
+    endpoint: &str,
+    ratio: f64,
+) -> Result<SdkTracer, Box<dyn std::error::Error + Send + Sync>> {
+    let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)));
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)

@@ -34,8 +34,11 @@ impl TraceContext {
         let span_id = u64::try_from(hex(parts.next()?, 16)?).ok()?;
         let flags = hex(parts.next()?, 2)?;
         let known_shape = version != 0 || parts.next().is_none();
-        (version != 0xff && trace_id != 0 && span_id != 0 && known_shape)
-            .then_some(Self { trace_id, span_id, sampled: flags & 1 == 1 })
+        (version != 0xff && trace_id != 0 && span_id != 0 && known_shape).then_some(Self {
+            trace_id,
+            span_id,
+            sampled: flags & 1 == 1,
+        })
     }
 
     /// The same trace, with a new span id: what a call to an upstream carries.

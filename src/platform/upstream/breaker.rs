@@ -53,17 +53,8 @@ impl Breaker {
         gauge: IntGauge,
     ) -> Self {
         gauge.set(0);
-        let state = Mutex::new(State {
-            epoch: 0,
-            phase: Phase::Closed { failures: 0 },
-        });
-        Self {
-            name,
-            failures_to_open,
-            open_for,
-            state,
-            gauge,
-        }
+        let state = Mutex::new(State { epoch: 0, phase: Phase::Closed { failures: 0 } });
+        Self { name, failures_to_open, open_for, state, gauge }
     }
 
     /// Lets a call through, or says when to come back.
@@ -80,11 +71,7 @@ impl Breaker {
                 self.enter(&mut state, Phase::HalfOpen { probing: true });
             }
         }
-        Ok(Pass {
-            breaker: self,
-            epoch: state.epoch,
-            settled: false,
-        })
+        Ok(Pass { breaker: self, epoch: state.epoch, settled: false })
     }
 
     fn settle(&self, epoch: u64, verdict: Verdict, now: Instant) {
@@ -92,9 +79,7 @@ impl Breaker {
         if state.epoch != epoch {
             return;
         }
-        let open = Phase::Open {
-            until: now + self.open_for,
-        };
+        let open = Phase::Open { until: now + self.open_for };
         match (state.phase, verdict) {
             (Phase::Closed { .. }, Verdict::Healthy) => {
                 state.phase = Phase::Closed { failures: 0 };
@@ -103,9 +88,7 @@ impl Breaker {
                 if failures + 1 >= self.failures_to_open {
                     self.enter(&mut state, open);
                 } else {
-                    state.phase = Phase::Closed {
-                        failures: failures + 1,
-                    };
+                    state.phase = Phase::Closed { failures: failures + 1 };
                 }
             }
             (Phase::HalfOpen { .. }, Verdict::Healthy) => {
@@ -117,6 +100,11 @@ impl Breaker {
             }
             (Phase::Closed { .. }, Verdict::Unknown) | (Phase::Open { .. }, _) => {}
         }
+    }
+
+    /// Whether calls are let through.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.lock().phase, Phase::Closed { .. })
     }
 
     fn enter(&self, state: &mut State, phase: Phase) {
@@ -159,8 +147,7 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.breaker
-                .settle(self.epoch, Verdict::Unknown, Instant::now());
+            self.breaker.settle(self.epoch, Verdict::Unknown, Instant::now());
         }
     }
 }
@@ -178,9 +165,7 @@ mod tests {
     }
 
     fn admitted(breaker: &Breaker, now: Instant) -> Pass<'_> {
-        let Ok(pass) = breaker.admit(now) else {
-            panic!("refused")
-        };
+        let Ok(pass) = breaker.admit(now) else { panic!("refused") };
         pass
     }
 
@@ -199,12 +184,7 @@ mod tests {
     #[test]
     fn only_failures_in_a_row_open_it() {
         let (breaker, now) = (breaker(), Instant::now());
-        for verdict in [
-            Verdict::Failing,
-            Verdict::Failing,
-            Verdict::Healthy,
-            Verdict::Failing,
-        ] {
+        for verdict in [Verdict::Failing, Verdict::Failing, Verdict::Healthy, Verdict::Failing] {
             call(&breaker, verdict, now);
         }
         call(&breaker, Verdict::Failing, now);

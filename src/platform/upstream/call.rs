@@ -28,14 +28,7 @@ impl Call {
     #[must_use]
     pub fn new(http: Method, method: &'static str, path: impl Into<String>) -> Self {
         let idempotent = http.is_idempotent();
-        Self {
-            http,
-            path: path.into(),
-            method,
-            body: None,
-            headers: Vec::new(),
-            idempotent,
-        }
+        Self { http, path: path.into(), method, body: None, headers: Vec::new(), idempotent }
     }
 
     /// A `POST` with a JSON body; not idempotent unless [`Call::idempotent`] says so.
@@ -78,9 +71,7 @@ impl Call {
 /// Paths, headers and bodies may hold ids and personal data: only the label is shown.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
-            .field("method", &self.method)
-            .finish_non_exhaustive()
+        f.debug_struct("Call").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -108,10 +99,7 @@ impl Reply {
             if error.is_eof() && !self.known_complete {
                 return UpstreamError::Closed;
             }
-            UpstreamError::BadBody {
-                line: error.line(),
-                column: error.column(),
-            }
+            UpstreamError::BadBody { line: error.line(), column: error.column() }
         })
     }
 
@@ -122,18 +110,13 @@ impl Reply {
         struct Body {
             code: String,
         }
-        serde_json::from_slice::<Body>(&self.body)
-            .ok()
-            .map(|body| body.code)
+        serde_json::from_slice::<Body>(&self.body).ok().map(|body| body.code)
     }
 
     /// The error for a status that the contract does not provide for.
     #[must_use]
     pub fn unexpected(&self) -> UpstreamError {
-        UpstreamError::Status {
-            status: self.status,
-            retry_after: self.retry_after,
-        }
+        UpstreamError::Status { status: self.status, retry_after: self.retry_after }
     }
 }
 

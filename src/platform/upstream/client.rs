@@ -86,9 +86,9 @@ pub(super) async fn exchange(
         request = request.insert_header(header.clone());
     }
     let mut response = match &call.body {
-        Some(body) => request
-            .insert_header((CONTENT_TYPE, "application/json"))
-            .send_body(body.clone()),
+        Some(body) => {
+            request.insert_header((CONTENT_TYPE, "application/json")).send_body(body.clone())
+        }
         None => request.send(),
     }
     .await?;
@@ -96,10 +96,7 @@ pub(super) async fn exchange(
     let status = response.status();
     let retry_after = retry_after(response.headers());
     if !is_for_the_typed_client(status) {
-        return Err(UpstreamError::Status {
-            status,
-            retry_after,
-        });
+        return Err(UpstreamError::Status { status, retry_after });
     }
     let length = announced_length(response.headers());
     let body = read_body(&mut response, length, upstream.settings.body_limit_bytes).await?;
@@ -107,43 +104,23 @@ pub(super) async fn exchange(
     if length.is_some_and(|length| length != body.len()) {
         return Err(UpstreamError::Closed);
     }
-    Ok(Reply {
-        status,
-        body,
-        retry_after,
-        known_complete: length.is_some(),
-    })
+    Ok(Reply { status, body, retry_after, known_complete: length.is_some() })
 }
 
 fn is_for_the_typed_client(status: StatusCode) -> bool {
-    let not_now = matches!(
-        status,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-    );
+    let not_now = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
     status.is_success() || (status.is_client_error() && !not_now)
 }
 
 /// `Retry-After` in seconds. The form with a date is ignored: it would make our waiting depend on
 /// two clocks.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse::<u32>()
-        .ok()?;
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
     Some(Duration::from_secs(u64::from(seconds)))
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {
-    headers
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
 async fn read_body(
@@ -189,10 +166,6 @@ mod tests {
             client(&Upstream::new("test", &settings, &metrics).expect("an upstream"));
         }
         client(&kept);
-        assert_eq!(
-            CLIENTS.with_borrow(HashMap::len),
-            2,
-            "the kept one and the last"
-        );
+        assert_eq!(CLIENTS.with_borrow(HashMap::len), 2, "the kept one and the last");
     }
 }

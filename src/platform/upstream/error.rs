@@ -69,12 +69,9 @@ impl UpstreamError {
             return Error::deadline_exceeded().with_source(self);
         }
         let retry_after = self.retry_after().unwrap_or(RETRY_AFTER).max(RETRY_AFTER);
-        Error::unavailable(
-            code,
-            "A service that this request depends on does not answer.",
-        )
-        .with_retry_after(retry_after)
-        .with_source(self)
+        Error::unavailable(code, "A service that this request depends on does not answer.")
+            .with_retry_after(retry_after)
+            .with_source(self)
     }
 
     /// When the upstream wants the next call, if it said so.
@@ -158,15 +155,9 @@ mod tests {
     #[test]
     fn the_caller_learns_when_to_come_back_and_nothing_else() {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let error = UpstreamError::Status {
-            status,
-            retry_after: Some(Duration::from_secs(7)),
-        }
-        .into_error("personal_unavailable");
-        assert_eq!(
-            (error.kind(), error.code()),
-            (Kind::Unavailable, "personal_unavailable")
-        );
+        let error = UpstreamError::Status { status, retry_after: Some(Duration::from_secs(7)) }
+            .into_error("personal_unavailable");
+        assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "personal_unavailable"));
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
         assert_eq!(error.chain(), "answered 503 Service Unavailable");
     }

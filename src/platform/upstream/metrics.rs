@@ -59,9 +59,7 @@ impl UpstreamMetrics {
 
     /// Counts an attempt that was not sent.
     pub(super) fn held_back(&self, upstream: &str, method: &str, outcome: &str) {
-        self.requests
-            .with_label_values(&[upstream, method, outcome])
-            .inc();
+        self.requests.with_label_values(&[upstream, method, outcome]).inc();
     }
 
     /// Measures an attempt from now until the returned value is dropped.
@@ -93,22 +91,10 @@ pub(super) struct Sent<'a> {
 
 impl Drop for Sent<'_> {
     fn drop(&mut self) {
-        let Self {
-            metrics,
-            upstream,
-            method,
-            outcome,
-            ..
-        } = *self;
+        let Self { metrics, upstream, method, outcome, .. } = *self;
         self.in_flight.dec();
-        metrics
-            .requests
-            .with_label_values(&[upstream, method, outcome])
-            .inc();
+        metrics.requests.with_label_values(&[upstream, method, outcome]).inc();
         let seconds = self.started.elapsed().as_secs_f64();
-        metrics
-            .durations
-            .with_label_values(&[upstream, method])
-            .observe(seconds);
+        metrics.durations.with_label_values(&[upstream, method]).observe(seconds);
     }
 }

@@ -36,6 +36,25 @@ use self::retry::{Retries, RetryBudget};
 use super::context::{Context, Deadline};
 use super::error::{Error, Result};
 
+/// Whether anything answers at an upstream's address, whatever it answers. For people who look for
+/// trouble, not for serving.
+///
+/// # Errors
+/// Nothing answers within `patience`.
+pub async fn probe(
+    settings: &UpstreamSettings,
+    patience: std::time::Duration,
+) -> Result<(), UpstreamError> {
+    let metrics = UpstreamMetrics::register(&super::telemetry::metrics::Metrics::default());
+    let upstream = Upstream::new("probe", settings, &metrics)
+        .map_err(|_| UpstreamError::Protocol("the token cannot be sent in a header"))?;
+    let call = Call::new(awc::http::Method::GET, "probe", "/");
+    match upstream.call(&Context::background("doctor", patience), call).await {
+        Ok(_) | Err(UpstreamError::Status { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// One service outside. Cheap to clone; clones share limits, breaker and budget.
@@ -82,9 +101,13 @@ impl Upstream {
             metrics: metrics.clone(),
             settings: settings.clone(),
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether it answered when it was last called; nothing is sent.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.inner.breaker.is_closed()
     }
 
     /// Makes a call; an answer is 2xx, or a 4xx other than 408 and 429.
@@ -164,9 +187,7 @@ impl Upstream {
     ) -> Result<T, UpstreamError> {
         let inner = &*self.inner;
         let held_back = |error: UpstreamError| {
-            inner
-                .metrics
-                .held_back(inner.name, call.method, error.outcome());
+            inner.metrics.held_back(inner.name, call.method, error.outcome());
             error
         };
         let _permit = inner.permit(ctx.deadline).await.map_err(held_back)?;
@@ -177,9 +198,7 @@ impl Upstream {
 
         let mut sent = inner.metrics.sent(inner.name, call.method);
         let result = self.exchange(ctx, call).await.and_then(read);
-        sent.outcome = result
-            .as_ref()
-            .map_or_else(UpstreamError::outcome, Outcome::outcome);
+        sent.outcome = result.as_ref().map_or_else(UpstreamError::outcome, Outcome::outcome);
         pass.settle(verdict(result.as_ref().err()), Instant::now());
         result
     }
@@ -190,12 +209,7 @@ impl Upstream {
         let usual = self.inner.settings.timeout();
         let allowed = ctx.deadline.remaining().min(usual);
         let client = client::of(&self.inner, || Arc::downgrade(&self.inner));
-        match timeout(
-            allowed,
-            client::exchange(client, &self.inner, call, ctx.trace),
-        )
-        .await
-        {
+        match timeout(allowed, client::exchange(client, &self.inner, call, ctx.trace)).await {
             Ok(result) => result,
             Err(_) if allowed < usual => Err(UpstreamError::Deadline),
             Err(_) => Err(UpstreamError::Timeout),
@@ -228,11 +242,7 @@ trait Outcome {
 
 impl Outcome for Reply {
     fn outcome(&self) -> &'static str {
-        if self.status.is_success() {
-            "ok"
-        } else {
-            "client_error"
-        }
+        if self.status.is_success() { "ok" } else { "client_error" }
     }
 }
 

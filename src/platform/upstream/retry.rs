@@ -31,10 +31,7 @@ struct Purse {
 
 impl RetryBudget {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Purse {
-            thousandths: MOST,
-            filled_at: now,
-        }))
+        Self(Mutex::new(Purse { thousandths: MOST, filled_at: now }))
     }
 
     /// A call was made.
@@ -53,10 +50,7 @@ impl RetryBudget {
     fn update<T>(&self, now: Instant, change: impl FnOnce(u64) -> (u64, T)) -> T {
         let mut purse = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = now.saturating_duration_since(purse.filled_at).as_millis();
-        let earned = u64::try_from(waited)
-            .unwrap_or(u64::MAX)
-            .saturating_mul(PER_SECOND)
-            / 1_000;
+        let earned = u64::try_from(waited).unwrap_or(u64::MAX).saturating_mul(PER_SECOND) / 1_000;
         if earned > 0 {
             purse.thousandths = purse.thousandths.saturating_add(earned).min(MOST);
             purse.filled_at = now;
@@ -79,20 +73,13 @@ impl Retries {
     /// For a call that may be tried `attempts` times in all. One that is not idempotent is tried
     /// once: without an answer nobody knows whether the work was done.
     pub(super) fn new(idempotent: bool, attempts: u32) -> Self {
-        let retries = if idempotent {
-            attempts.saturating_sub(1) as usize
-        } else {
-            0
-        };
+        let retries = if idempotent { attempts.saturating_sub(1) as usize } else { 0 };
         let delays = ExponentialBuilder::new()
             .with_min_delay(FIRST_DELAY)
             .with_max_delay(LONGEST_DELAY)
             .with_max_times(retries)
             .build();
-        Self {
-            delays,
-            stale_connection: idempotent,
-        }
+        Self { delays, stale_connection: idempotent }
     }
 
     /// How long to wait before the next attempt; `None` when there is to be none. `remaining` is
@@ -126,10 +113,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     fn status(status: StatusCode, retry_after: Option<u64>) -> UpstreamError {
-        UpstreamError::Status {
-            status,
-            retry_after: retry_after.map(Duration::from_secs),
-        }
+        UpstreamError::Status { status, retry_after: retry_after.map(Duration::from_secs) }
     }
 
     #[test]
@@ -178,11 +162,7 @@ mod tests {
             UpstreamError::BodyTooLarge,
             status(StatusCode::NOT_IMPLEMENTED, None),
         ] {
-            assert_eq!(
-                Retries::new(true, 5).next(&error, PATIENCE, &budget),
-                None,
-                "{error}"
-            );
+            assert_eq!(Retries::new(true, 5).next(&error, PATIENCE, &budget), None, "{error}");
         }
     }
 
@@ -191,10 +171,7 @@ mod tests {
         let budget = RetryBudget::new(Instant::now());
         let error = status(StatusCode::TOO_MANY_REQUESTS, Some(3));
         let mut retries = Retries::new(true, 5);
-        assert_eq!(
-            retries.next(&error, PATIENCE, &budget),
-            Some(Duration::from_secs(3))
-        );
+        assert_eq!(retries.next(&error, PATIENCE, &budget), Some(Duration::from_secs(3)));
         assert_eq!(retries.next(&error, Duration::from_secs(3), &budget), None);
     }
 

@@ -70,16 +70,8 @@ impl Section for UpstreamSettings {
         ] {
             faults.require((1..=600_000).contains(&value), key, "must be in 1..=600000");
         }
-        faults.require(
-            self.queue_wait_ms <= 600_000,
-            "queue_wait_ms",
-            "must be at most 600000",
-        );
-        faults.require(
-            (1..=5).contains(&self.attempts),
-            "attempts",
-            "must be in 1..=5",
-        );
+        faults.require(self.queue_wait_ms <= 600_000, "queue_wait_ms", "must be at most 600000");
+        faults.require((1..=5).contains(&self.attempts), "attempts", "must be in 1..=5");
         faults.require(
             (1..=10_000).contains(&self.concurrency),
             "concurrency",
@@ -90,11 +82,7 @@ impl Section for UpstreamSettings {
             "body_limit_bytes",
             "must be in 1..=268435456",
         );
-        faults.require(
-            self.breaker_failures >= 1,
-            "breaker_failures",
-            "must be at least 1",
-        );
+        faults.require(self.breaker_failures >= 1, "breaker_failures", "must be at least 1");
     }
 }
 
@@ -142,11 +130,7 @@ mod tests {
     fn faults(settings: &UpstreamSettings) -> Vec<String> {
         let mut faults = Faults::below("upstreams.personal");
         settings.check(&mut faults);
-        faults
-            .into_vec()
-            .into_iter()
-            .map(|fault| fault.to_string())
-            .collect()
+        faults.into_vec().into_iter().map(|fault| fault.to_string()).collect()
     }
 
     #[test]
@@ -187,28 +171,16 @@ mod tests {
             "breaker_failures",
             "breaker_open_ms",
         ] {
-            assert!(
-                found.contains(&format!("upstreams.personal.{key}: ")),
-                "{key} in {found}"
-            );
+            assert!(found.contains(&format!("upstreams.personal.{key}: ")), "{key} in {found}");
         }
         assert!(!found.contains("two"));
     }
 
     #[test]
     fn addresses_with_passwords_or_without_a_host_are_refused() {
-        for base_url in [
-            "",
-            "host:80",
-            "http://u:p@host",
-            "https://host?x=1",
-            "/path",
-            "http://",
-        ] {
-            let settings = UpstreamSettings {
-                base_url: base_url.into(),
-                ..UpstreamSettings::default()
-            };
+        for base_url in ["", "host:80", "http://u:p@host", "https://host?x=1", "/path", "http://"] {
+            let settings =
+                UpstreamSettings { base_url: base_url.into(), ..UpstreamSettings::default() };
             assert_eq!(faults(&settings).len(), 1, "{base_url}");
         }
     }

@@ -1,0 +1,3 @@
+DROP TABLE recurring_routes;
+DROP TABLE favourite_locations;
+DROP TABLE customers;

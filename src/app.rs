@@ -1,0 +1,294 @@
+//! The composition root: reading this file shows everything that runs.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::{rt, web};
+use anyhow::Context as _;
+use tokio::runtime::Runtime;
+
+use crate::domains;
+use crate::platform::config::telemetry::TelemetrySettings;
+use crate::platform::config::{ConfigSource, CoreSettings};
+use crate::platform::domain::{Domain, Platform, Shared};
+use crate::platform::error::{Error, Result};
+use crate::platform::http::{self, HttpState, Mount};
+use crate::platform::readiness::{Readiness, ReadinessRow, ReadinessSource};
+use crate::platform::shutdown::{self, Shutdown, ShutdownTrigger};
+use crate::platform::telemetry::metrics::Metrics;
+use crate::platform::telemetry::otlp;
+
+/// Pauses between attempts to start a domain: they double from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// Threads of the runtime that outlives the workers: it drives pooled connections and maintenance.
+const BACKGROUND_THREADS: usize = 2;
+
+/// A process that serves.
+pub struct App {
+    core: CoreSettings,
+    process: Arc<Process>,
+    state: web::Data<HttpState>,
+    mount: Mount,
+    listener: TcpListener,
+    trigger: ShutdownTrigger,
+    runtime: Runtime,
+}
+
+/// What supervisors and probes share.
+struct Process {
+    source: ConfigSource,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    runtime: tokio::runtime::Handle,
+    domains: Domains,
+    statuses: Vec<Mutex<Status>>,
+    shared: Arc<Shared>,
+    maintained: AtomicBool,
+    #[cfg(feature = "database")]
+    probe: crate::platform::database::Probe,
+}
+
+type Domains = Arc<[Box<dyn Domain>]>;
+
+/// How far a domain has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Starting,
+    Serving,
+    /// The code of the last attempt's failure.
+    Failed(&'static str),
+}
+
+/// Names of the domains in this binary.
+#[must_use]
+pub fn compiled() -> Vec<&'static str> {
+    domains::COMPILED.iter().map(|(name, _)| *name).collect()
+}
+
+/// Makes the named domains; nothing is opened.
+#[must_use]
+pub fn make(names: &[&'static str], metrics: &Metrics) -> Vec<Box<dyn Domain>> {
+    let named = domains::COMPILED.iter().filter(|(name, _)| names.contains(name));
+    named.map(|(_, make)| make(metrics)).collect()
+}
+
+/// Mounts each domain below its own prefix.
+#[must_use]
+pub fn mount(domains: Arc<[Box<dyn Domain>]>) -> Mount {
+    Arc::new(move |routes| {
+        for domain in domains.iter() {
+            let prefix = format!("/{}", domain.name());
+            let scope = utoipa_actix_web::scope(prefix.as_str());
+            routes.service(scope.configure(|routes| domain.mount(routes)));
+        }
+    })
+}
+
+impl App {
+    /// Reads the configuration and takes the port. Nothing else is opened yet.
+    ///
+    /// # Errors
+    /// Every fault in the sections that no single domain answers for; the port is taken.
+    pub fn build(source: ConfigSource) -> anyhow::Result<Self> {
+        let core = CoreSettings::read(&source.load()?, &compiled()).map_err(|faults| {
+            let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
+            anyhow::anyhow!("the configuration is not valid:\n{}", lines.join("\n"))
+        })?;
+        let listener = TcpListener::bind(core.http.listen)
+            .with_context(|| format!("cannot listen on {}", core.http.listen))?;
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(BACKGROUND_THREADS)
+            .thread_name("background")
+            .enable_all()
+            .build()?;
+        let metrics = Metrics::with_process();
+        let domains: Domains = make(&core.domains, &metrics).into();
+        let (trigger, shutdown) = shutdown::channel();
+        let process = Arc::new(Process {
+            source,
+            metrics: metrics.clone(),
+            shutdown,
+            runtime: runtime.handle().clone(),
+            statuses: domains.iter().map(|_| Mutex::new(Status::Starting)).collect(),
+            domains: Arc::clone(&domains),
+            shared: Arc::default(),
+            maintained: AtomicBool::new(false),
+            #[cfg(feature = "database")]
+            probe: crate::platform::database::Probe::default(),
+        });
+        let mount = mount(domains);
+        let readiness: Arc<dyn ReadinessSource> = process.clone();
+        let (http, auth) = (core.http.clone(), &core.auth);
+        let state = HttpState::new(http, auth, metrics, core.domains.clone(), readiness, &mount)?;
+        let state = web::Data::new(state);
+        Ok(Self { core, process, state, mount, listener, trigger, runtime })
+    }
+
+    /// How it logs.
+    #[must_use]
+    pub fn telemetry(&self) -> &TelemetrySettings {
+        &self.core.telemetry
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The operating system does not say.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` ends, then stops in order and within the configured bounds. Must run in
+    /// an actix system.
+    ///
+    /// # Errors
+    /// The server cannot use its listener.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let server = http::serve(self.listener, self.state.clone(), self.mount)?;
+        let handle = server.handle();
+        let serving = rt::spawn(server);
+        for index in 0..self.process.domains.len() {
+            rt::spawn(Arc::clone(&self.process).supervise(index));
+        }
+        tracing::info!(listen = %self.core.http.listen, domains = ?self.core.domains, "serving");
+
+        stop.await;
+        tracing::info!("stopping");
+        self.state.begin_stopping();
+        tokio::time::sleep(Duration::from_millis(self.core.http.drain_ms)).await;
+        self.trigger.fire();
+        handle.stop(true).await;
+        let _ = serving.await;
+        let _ = rt::task::spawn_blocking(otlp::flush).await;
+        #[cfg(feature = "database")]
+        if let Some(database) = self.process.shared.opened_database() {
+            database.close();
+        }
+        self.runtime.shutdown_background();
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl Process {
+    /// Starts one domain, again and again until it runs or the process stops. A domain that cannot
+    /// start does not concern its neighbours.
+    async fn supervise(self: Arc<Self>, index: usize) {
+        let Some(domain) = self.domains.get(index) else { return };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.start(domain.as_ref()).await {
+                Ok(()) => {
+                    self.set_status(index, Status::Serving);
+                    tracing::info!(domain = domain.name(), "the domain serves");
+                    return;
+                }
+                Err(error) => {
+                    self.set_status(index, Status::Failed(error.code()));
+                    let (code, cause) = (error.code(), error.chain());
+                    tracing::error!(domain = domain.name(), code, cause, "the domain cannot start");
+                }
+            }
+            if self.shutdown.wait_or(pause).await {
+                return;
+            }
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// One attempt, with the configuration as it is now.
+    async fn start(self: &Arc<Self>, domain: &dyn Domain) -> Result<()> {
+        let config = self.source.load().map_err(Error::internal)?;
+        let platform = Platform::new(
+            config,
+            self.metrics.clone(),
+            self.shutdown.clone(),
+            self.runtime.clone(),
+            Arc::clone(&self.shared),
+        );
+        #[cfg(feature = "database")]
+        if let Some(migrations) = domain.migrations() {
+            let database = platform.database()?;
+            database.prepare_schema(migrations).await?;
+            self.maintain(database);
+        }
+        domain.start(&platform).await
+    }
+
+    /// Begins the maintenance of the database, once.
+    #[cfg(feature = "database")]
+    fn maintain(&self, database: crate::platform::database::Database) {
+        use crate::platform::database::{idempotency::PLATFORM, maintain};
+        if self.maintained.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let owned = self.domains.iter().filter_map(|domain| domain.migrations());
+        let schemas = owned.chain([PLATFORM]).map(|migrations| migrations.schema).collect();
+        self.runtime.spawn(maintain(
+            database,
+            self.metrics.clone(),
+            schemas,
+            self.shutdown.clone(),
+        ));
+    }
+
+    fn set_status(&self, index: usize, status: Status) {
+        if let Some(place) = self.statuses.get(index) {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        }
+    }
+
+    /// The row of PostgreSQL, if a domain needs it.
+    #[cfg(feature = "database")]
+    async fn database_row(&self) -> Option<ReadinessRow> {
+        self.domains.iter().find(|domain| domain.migrations().is_some())?;
+        Some(match self.shared.opened_database() {
+            Some(database) => self.probe.row(database).await,
+            None => ReadinessRow::unavailable("postgresql", "not_opened"),
+        })
+    }
+
+    fn domain_row(&self, index: usize, domain: &dyn Domain, database_ok: bool) -> ReadinessRow {
+        let status = self
+            .statuses
+            .get(index)
+            .map(|status| *status.lock().unwrap_or_else(PoisonError::into_inner));
+        #[cfg(feature = "database")]
+        let database_ok = database_ok || domain.migrations().is_none();
+        match status {
+            Some(Status::Serving) if database_ok => ReadinessRow::ok(domain.name()),
+            Some(Status::Serving) => {
+                ReadinessRow::unavailable(domain.name(), "database_unavailable")
+            }
+            Some(Status::Failed(code)) => ReadinessRow::unavailable(domain.name(), code),
+            Some(Status::Starting) | None => ReadinessRow::starting(domain.name()),
+        }
+    }
+}
+
+impl ReadinessSource for Process {
+    fn readiness(&self) -> std::pin::Pin<Box<dyn Future<Output = Readiness> + '_>> {
+        Box::pin(async move {
+            let mut dependencies = Vec::new();
+            #[cfg(feature = "database")]
+            dependencies.extend(self.database_row().await);
+            let database_ok = dependencies.iter().all(ReadinessRow::is_ok);
+            let row = |(index, domain): (usize, &Box<dyn Domain>)| {
+                self.domain_row(index, domain.as_ref(), database_ok)
+            };
+            let domains: Vec<ReadinessRow> = self.domains.iter().enumerate().map(row).collect();
+            for domain in self.domains.iter() {
+                for dependency in domain.dependencies() {
+                    if !dependencies.iter().any(|known| known.name == dependency.name) {
+                        dependencies.push(dependency);
+                    }
+                }
+            }
+            Readiness::of(domains, dependencies)
+        })
+    }
+}

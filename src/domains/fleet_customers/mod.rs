@@ -1,0 +1,96 @@
+//! Passengers of a park's dispatcher: what fills in an order from a phone number, and each
+//! passenger's settings. Known by park + personal phone id; a number in one park tells nothing of
+//! what another park stored. (Seed: `fleet-customers`.)
+//!
+//! `routes` (thin) → `service` (rules, no HTTP) → `store` (SQL), `items` (a customer's locations
+//! and routes) and the `personal` client.
+
+mod items;
+mod metrics;
+mod model;
+mod routes;
+mod schema;
+mod service;
+mod settings;
+mod store;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::web;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use self::metrics::CustomerMetrics;
+use self::service::Customers;
+use self::settings::CustomersSettings;
+use crate::platform::config::{Config, Fault};
+use crate::platform::database::migrations::Migrations;
+use crate::platform::domain::{Domain, Platform, Slot};
+use crate::platform::error::Result;
+use crate::platform::readiness::ReadinessRow;
+use crate::platform::telemetry::metrics::Metrics;
+use crate::platform::upstream::UpstreamSettings;
+use crate::upstreams::personal::Personal;
+
+/// Feature, route prefix and metric label.
+pub const NAME: &str = "fleet-customers";
+
+static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/fleet_customers");
+
+/// Makes the domain; nothing is opened yet.
+#[must_use]
+pub fn domain(metrics: &Metrics) -> Box<dyn Domain> {
+    Box::new(FleetCustomers {
+        metrics: CustomerMetrics::register(metrics),
+        service: Slot::default(),
+    })
+}
+
+struct FleetCustomers {
+    metrics: CustomerMetrics,
+    service: Slot<Customers>,
+}
+
+impl Domain for FleetCustomers {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+        routes.app_data(web::Data::new(self.service.clone()));
+        routes::mount(routes);
+    }
+
+    fn migrations(&self) -> Option<Migrations> {
+        Some(Migrations { schema: "fleet_customers", embedded: &EMBEDDED })
+    }
+
+    fn upstreams(&self) -> &'static [&'static str] {
+        &["personal"]
+    }
+
+    fn check(&self, config: &Config) -> Vec<Fault> {
+        config.section::<CustomersSettings>("fleet_customers").err().unwrap_or_default()
+    }
+
+    fn start<'a>(
+        &'a self,
+        platform: &'a Platform,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
+        Box::pin(async move {
+            let settings: CustomersSettings = platform.section("fleet_customers")?;
+            let personal: UpstreamSettings = platform.section("upstreams.personal")?;
+            let personal = Personal::new(&personal, platform.upstream_metrics())?;
+            platform.runtime.spawn_blocking(crate::platform::phone::warm_up);
+            let database = platform.database()?;
+            self.service.fill(Customers::new(database, personal, settings, self.metrics.clone()));
+            Ok(())
+        })
+    }
+
+    fn dependencies(&self) -> Vec<ReadinessRow> {
+        let row = |service: &std::sync::Arc<Customers>| service.personal_readiness();
+        self.service.get().map(row).into_iter().collect()
+    }
+}

@@ -1,0 +1,405 @@
+//! What a customer is, as clients see it (names: spec, "Field names that clients rely on").
+
+use std::collections::BTreeMap;
+
+use garde::Validate;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::platform::ids::{ParkId, PersonalId};
+
+/// Longest name of a person, in characters.
+const MAX_NAME: usize = 200;
+/// Longest free text (comment, address), in characters.
+const MAX_TEXT: usize = 1000;
+/// Longest requirements of an order, serialised, in bytes.
+const MAX_REQUIREMENTS: usize = 8192;
+
+/// A passenger of a park.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = Customer)]
+pub struct CustomerView {
+    /// The park; only in answers that span parks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub park_id: Option<ParkId>,
+    /// The passenger's id within the park.
+    pub personal_phone_id: PersonalId,
+    /// E.164; absent in answers to services, and when `degraded` names `personal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// As `phone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether text messages on an order's status are wanted.
+    pub sms_enabled: bool,
+    /// What the last order asked for.
+    pub order_options: Option<OrderOptions>,
+    /// Orders counted so far.
+    pub orders_count: i32,
+    /// The earliest order known.
+    #[schema(value_type = String, format = DateTime)]
+    pub first_order_at: Timestamp,
+    /// The latest order known.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_order_at: Timestamp,
+    /// When this record was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// At most 50, oldest first.
+    pub favourite_locations: Vec<Item<Location>>,
+    /// At most 50, oldest first.
+    pub recurring_routes: Vec<Item<Route>>,
+    /// Services that did not answer, so that fields are missing: `personal`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<Degraded>,
+}
+
+/// A service that did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Degraded {
+    /// Names and phones are missing.
+    Personal,
+}
+
+/// What fills in the next order. Stored as JSON with its version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderOptions {
+    /// Tariff classes.
+    #[serde(default)]
+    #[garde(length(max = 20), inner(length(chars, min = 1, max = 64), custom(no_control)))]
+    #[schema(max_items = 20)]
+    pub classes: Vec<String>,
+    /// Requirements of the order by name; values are whatever the order takes.
+    #[serde(default)]
+    #[garde(custom(small_requirements))]
+    #[schema(value_type = Object)]
+    pub requirements: BTreeMap<String, serde_json::Value>,
+    /// A comment for the driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(length(chars, max = MAX_TEXT), custom(no_nul))]
+    pub comment: Option<String>,
+    /// How the passenger pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(length(chars, min = 1, max = 64), custom(no_control))]
+    pub payment_type: Option<String>,
+}
+
+/// One of a customer's favourite locations or recurring routes.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Item<T> {
+    /// Made by the server.
+    pub id: Uuid,
+    /// The thing itself.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+/// A place the passenger often goes to or from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Location {
+    /// What the passenger calls it.
+    #[garde(length(chars, min = 1, max = MAX_NAME), custom(no_nul))]
+    #[schema(min_length = 1, max_length = 200)]
+    pub label: String,
+    /// As it is shown.
+    #[garde(length(chars, min = 1, max = MAX_TEXT), custom(no_nul))]
+    #[schema(min_length = 1, max_length = 1000)]
+    pub address: String,
+    /// Degrees north.
+    #[garde(range(min = -90.0, max = 90.0))]
+    #[schema(minimum = -90, maximum = 90)]
+    pub lat: f64,
+    /// Degrees east.
+    #[garde(range(min = -180.0, max = 180.0))]
+    #[schema(minimum = -180, maximum = 180)]
+    pub lon: f64,
+    /// Entrance or porch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(length(chars, max = MAX_NAME), custom(no_nul))]
+    #[schema(max_length = 200)]
+    pub entrance: Option<String>,
+    /// A comment for the driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(length(chars, max = MAX_TEXT), custom(no_nul))]
+    #[schema(max_length = 1000)]
+    pub comment: Option<String>,
+}
+
+/// A way the passenger goes again and again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// What the passenger calls it.
+    #[garde(length(chars, min = 1, max = MAX_NAME), custom(no_nul))]
+    #[schema(min_length = 1, max_length = 200)]
+    pub label: String,
+    /// In the order of the way.
+    #[garde(length(min = 2, max = 10), dive)]
+    #[schema(min_items = 2, max_items = 10)]
+    pub points: Vec<RoutePoint>,
+    /// When it is gone, every week.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(dive)]
+    pub schedule: Option<Schedule>,
+}
+
+/// A point of a route.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoutePoint {
+    /// Degrees north.
+    #[garde(range(min = -90.0, max = 90.0))]
+    #[schema(minimum = -90, maximum = 90)]
+    pub lat: f64,
+    /// Degrees east.
+    #[garde(range(min = -180.0, max = 180.0))]
+    #[schema(minimum = -180, maximum = 180)]
+    pub lon: f64,
+    /// As it is shown.
+    #[garde(length(chars, min = 1, max = MAX_TEXT), custom(no_nul))]
+    #[schema(min_length = 1, max_length = 1000)]
+    pub address: String,
+}
+
+/// A weekly schedule in the passenger's own time zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Each at most once.
+    #[garde(length(min = 1, max = 7), custom(distinct))]
+    #[schema(min_items = 1, max_items = 7)]
+    pub weekdays: Vec<Weekday>,
+    /// `HH:MM`, 24 hours.
+    #[garde(custom(is_local_time))]
+    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    pub local_time: String,
+    /// An IANA name, such as `Europe/Moscow`.
+    #[garde(length(chars, max = 64), custom(is_time_zone))]
+    #[schema(max_length = 64, example = "Europe/Moscow")]
+    pub time_zone: String,
+}
+
+/// A day of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the days need no words")]
+pub enum Weekday {
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+    Sunday,
+}
+
+/// `find-by-phone`.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FindByPhone {
+    /// As it is typed.
+    #[garde(skip)]
+    #[schema(example = "+7 999 000-00-01", max_length = 40)]
+    pub phone: String,
+}
+
+/// A dispatcher's edit of the whole record: what is absent is removed.
+#[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerEdit {
+    /// The passenger's name; stored only as an id of `personal`.
+    #[serde(default)]
+    #[garde(inner(custom(person_name)))]
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: Option<String>,
+    /// Whether text messages on an order's status are wanted.
+    #[garde(skip)]
+    pub sms_enabled: bool,
+    /// What fills in the next order.
+    #[garde(dive)]
+    pub order_options: Option<OrderOptions>,
+}
+
+/// A dispatcher's edit of a part, as a JSON merge patch (RFC 7396): what is absent stays, null
+/// removes.
+#[derive(Debug, Clone, Default, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerPatch {
+    /// The passenger's name, or null to remove it.
+    #[serde(default, deserialize_with = "present")]
+    #[garde(inner(inner(custom(person_name))))]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
+    pub name: Option<Option<String>>,
+    /// Whether text messages on an order's status are wanted; null means no.
+    #[serde(default, deserialize_with = "present")]
+    #[garde(skip)]
+    #[schema(value_type = Option<bool>)]
+    pub sms_enabled: Option<Option<bool>>,
+    /// Merged into the options member by member, or null to remove them.
+    #[serde(default, deserialize_with = "present")]
+    #[garde(skip)]
+    #[schema(value_type = Option<OrderOptionsPatch>)]
+    pub order_options: Option<serde_json::Value>,
+}
+
+/// A merge patch of order options; the result must be valid options.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct OrderOptionsPatch {
+    classes: Option<Vec<String>>,
+    #[schema(value_type = Option<Object>)]
+    requirements: Option<serde_json::Value>,
+    comment: Option<String>,
+    payment_type: Option<String>,
+}
+
+/// What is known of a passenger after an order was created. Only fields that are present change.
+#[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upsert {
+    /// The park that created the order.
+    #[garde(skip)]
+    pub park_id: ParkId,
+    /// The passenger's number; this or `personal_phone_id`, not both.
+    #[serde(default)]
+    #[garde(custom(one_of_phone_and_id(&self.personal_phone_id)))]
+    #[schema(max_length = 40)]
+    pub phone: Option<String>,
+    /// The id that `personal` gave for the number.
+    #[serde(default)]
+    #[garde(skip)]
+    pub personal_phone_id: Option<PersonalId>,
+    /// The passenger's name; stored only as an id of `personal`.
+    #[serde(default)]
+    #[garde(inner(custom(person_name)))]
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: Option<String>,
+    /// Whether text messages on an order's status are wanted.
+    #[serde(default)]
+    #[garde(skip)]
+    pub sms_enabled: Option<bool>,
+    /// What the order asked for.
+    #[serde(default)]
+    #[garde(dive)]
+    pub order_options: Option<OrderOptions>,
+    /// When the order was placed. Fields of an order older than the latest known change nothing.
+    #[garde(custom(storable_time))]
+    #[schema(value_type = String, format = DateTime)]
+    pub ordered_at: Timestamp,
+}
+
+/// Who is to be read.
+#[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retrieve {
+    /// Up to 500; those that do not exist are left out of the answer.
+    #[garde(length(min = 1, max = 500))]
+    #[schema(min_items = 1, max_items = 500)]
+    pub customers: Vec<CustomerKey>,
+}
+
+/// What a customer is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerKey {
+    /// The park.
+    pub park_id: ParkId,
+    /// The passenger's id within it.
+    pub personal_phone_id: PersonalId,
+}
+
+/// Tells an absent member (outer `None`) from a null one.
+fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+fn ensure(holds: bool, message: &str) -> garde::Result {
+    if holds { Ok(()) } else { Err(garde::Error::new(message)) }
+}
+
+/// PostgreSQL's text and jsonb cannot hold U+0000.
+fn no_nul<C>(text: &impl AsText, _: &C) -> garde::Result {
+    ensure(!text.as_text().contains('\0'), "must not contain the character U+0000")
+}
+
+fn no_control<C>(text: &impl AsText, _: &C) -> garde::Result {
+    ensure(!text.as_text().chars().any(char::is_control), "must not contain control characters")
+}
+
+/// Lets one rule serve both a text and an optional one.
+trait AsText {
+    fn as_text(&self) -> &str;
+}
+
+impl AsText for String {
+    fn as_text(&self) -> &str {
+        self
+    }
+}
+
+impl AsText for Option<String> {
+    fn as_text(&self) -> &str {
+        self.as_deref().unwrap_or_default()
+    }
+}
+
+fn person_name<C>(name: &String, _: &C) -> garde::Result {
+    ensure(!name.trim().is_empty(), "must not be blank")?;
+    ensure(name.chars().count() <= MAX_NAME, "must be at most 200 characters")?;
+    ensure(!name.chars().any(char::is_control), "must not contain control characters")
+}
+
+fn small_requirements<C>(value: &BTreeMap<String, serde_json::Value>, _: &C) -> garde::Result {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    ensure(text.len() <= MAX_REQUIREMENTS, "must be at most 8192 bytes of JSON")?;
+    ensure(!text.contains("\\u0000"), "must not contain the character U+0000")
+}
+
+fn one_of_phone_and_id(
+    id: &Option<PersonalId>,
+) -> impl FnOnce(&Option<String>, &()) -> garde::Result + '_ {
+    move |phone, ()| {
+        let message = "exactly one of phone and personal_phone_id must be given";
+        ensure(phone.is_some() != id.is_some(), message)
+    }
+}
+
+/// What PostgreSQL can hold and people mean: years 1970 to 9999.
+fn storable_time<C>(at: &Timestamp, _: &C) -> garde::Result {
+    let seconds = at.as_second();
+    ensure(
+        (0..253_402_300_800 - 86_400).contains(&seconds),
+        "must be between the years 1970 and 9999",
+    )
+}
+
+fn distinct<C>(days: &[Weekday], _: &C) -> garde::Result {
+    let mut sorted = days.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    ensure(sorted.len() == days.len(), "must name each day at most once")
+}
+
+fn is_local_time<C>(text: &str, _: &C) -> garde::Result {
+    let form = text.len() == 5 && text.parse::<jiff::civil::Time>().is_ok();
+    ensure(form, "must be a time of day as HH:MM")
+}
+
+fn is_time_zone<C>(name: &str, _: &C) -> garde::Result {
+    ensure(
+        jiff::tz::TimeZone::get(name).is_ok(),
+        "must be an IANA time zone, such as Europe/Moscow",
+    )
+}

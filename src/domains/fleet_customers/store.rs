@@ -1,0 +1,401 @@
+//! SQL of customers. Every finder takes the park; the two hottest statements are batched.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Jsonb, Nullable, Timestamptz};
+use diesel_async::RunQueryDsl;
+use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
+use serde::{Deserialize, Serialize};
+
+use super::model::{CustomerKey, CustomerView, Item, Location, OrderOptions, Route};
+use super::schema::customers;
+use crate::platform::database::{BatchedStatement, Connection, Json, PackedId, prepared_statement};
+use crate::platform::error::{Error, Result};
+use crate::platform::ids::{ParkId, PersonalId};
+
+/// Order options as they are stored, with the version of their structure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct StoredOptions {
+    #[serde(rename = "v")]
+    version: u8,
+    #[serde(flatten)]
+    options: OrderOptions,
+}
+
+impl From<OrderOptions> for StoredOptions {
+    fn from(options: OrderOptions) -> Self {
+        Self { version: 1, options }
+    }
+}
+
+/// A customer as the database has it.
+#[derive(Debug, Clone, Queryable)]
+pub(super) struct CustomerRow {
+    /// Which of the statement's inputs this answers, from 1.
+    ordinal: i64,
+    park_id: PackedId,
+    personal_phone_id: PackedId,
+    pub personal_name_id: Option<PackedId>,
+    sms_enabled: Option<bool>,
+    order_options: Option<Json<StoredOptions>>,
+    orders_count: i32,
+    first_order_at: SqlTimestamp,
+    last_order_at: SqlTimestamp,
+    created_at: SqlTimestamp,
+    updated_at: SqlTimestamp,
+    pub version: i32,
+    favourite_locations: Option<Json<Vec<Item<Location>>>>,
+    recurring_routes: Option<Json<Vec<Item<Route>>>>,
+}
+
+type CustomerColumns = (
+    BigInt,
+    Binary,
+    Binary,
+    Nullable<Binary>,
+    Nullable<Bool>,
+    Nullable<Jsonb>,
+    Integer,
+    Timestamptz,
+    Timestamptz,
+    Timestamptz,
+    Timestamptz,
+    Integer,
+    Nullable<Jsonb>,
+    Nullable<Jsonb>,
+);
+
+impl CustomerRow {
+    pub fn key(&self) -> Result<CustomerKey> {
+        Ok(CustomerKey { park_id: self.park()?, personal_phone_id: self.phone_id()? })
+    }
+
+    fn park(&self) -> Result<ParkId> {
+        ParkId::parse(&self.park_id.text()).map_err(Error::internal)
+    }
+
+    pub fn phone_id(&self) -> Result<PersonalId> {
+        PersonalId::parse(&self.personal_phone_id.text()).map_err(Error::internal)
+    }
+
+    pub fn options(&self) -> Option<&OrderOptions> {
+        self.order_options.as_ref().map(|stored| &stored.0.options)
+    }
+
+    pub fn sms_enabled(&self) -> bool {
+        self.sms_enabled.unwrap_or(false)
+    }
+
+    pub fn position(&self) -> ListPosition {
+        (self.last_order_at.to_jiff(), self.personal_phone_id.text().into_owned())
+    }
+
+    /// The customer without anything personal and without its park.
+    pub fn view(self) -> Result<CustomerView> {
+        Ok(CustomerView {
+            park_id: None,
+            personal_phone_id: self.phone_id()?,
+            phone: None,
+            name: None,
+            sms_enabled: self.sms_enabled(),
+            order_options: self.order_options.map(|stored| stored.0.options),
+            orders_count: self.orders_count,
+            first_order_at: self.first_order_at.to_jiff(),
+            last_order_at: self.last_order_at.to_jiff(),
+            created_at: self.created_at.to_jiff(),
+            updated_at: self.updated_at.to_jiff(),
+            favourite_locations: self.favourite_locations.map(|items| items.0).unwrap_or_default(),
+            recurring_routes: self.recurring_routes.map(|items| items.0).unwrap_or_default(),
+            degraded: Vec::new(),
+        })
+    }
+}
+
+/// The columns of [`CustomerRow`] behind its ordinal, of a customer `c`.
+macro_rules! columns {
+    () => {
+        "c.park_id, c.personal_phone_id, c.personal_name_id, c.sms_enabled, c.order_options, \
+         c.orders_count, c.first_order_at, c.last_order_at, c.created_at, c.updated_at, c.version, \
+         (SELECT jsonb_agg(i.body || jsonb_build_object('id', i.id) ORDER BY i.id) \
+          FROM fleet_customers.favourite_locations i \
+          WHERE i.personal_phone_id = c.personal_phone_id AND i.park_id = c.park_id), \
+         (SELECT jsonb_agg(i.body || jsonb_build_object('id', i.id) ORDER BY i.id) \
+          FROM fleet_customers.recurring_routes i \
+          WHERE i.personal_phone_id = c.personal_phone_id AND i.park_id = c.park_id)"
+    };
+}
+
+/// Rows of one day come from the index together and are sorted as they are read.
+macro_rules! newest_first {
+    () => {
+        " ORDER BY (c.last_order_at AT TIME ZONE 'UTC')::date DESC, c.last_order_at DESC, \
+         c.personal_phone_id DESC LIMIT "
+    };
+}
+
+prepared_statement! {
+    /// Customers by key; an input without a customer has no row.
+    struct ReadStatement<'a> returns CustomerColumns;
+    concat!("SELECT k.ordinal, ", columns!(), " FROM UNNEST("),
+    parks: Vec<&'a PackedId> => Array<Binary>, ", ",
+    phones: Vec<&'a PackedId> => Array<Binary>,
+    ") WITH ORDINALITY AS k(park_id, personal_phone_id, ordinal) \
+     JOIN fleet_customers.customers c \
+     ON c.personal_phone_id = k.personal_phone_id AND c.park_id = k.park_id",
+}
+
+prepared_statement! {
+    /// Creates or updates customers after orders. The inputs' keys must be distinct; they are
+    /// taken in one order, so that two batches never wait for each other crosswise.
+    struct UpsertStatement<'a> returns CustomerColumns;
+    "INSERT INTO fleet_customers.customers AS c (park_id, personal_phone_id, personal_name_id, \
+     sms_enabled, order_options, orders_count, first_order_at, last_order_at) \
+     SELECT park_id, phone, name, sms, options, 1, at, at FROM UNNEST(",
+    parks: Vec<&'a PackedId> => Array<Binary>, ", ",
+    phones: Vec<&'a PackedId> => Array<Binary>, ", ",
+    names: Vec<Option<&'a PackedId>> => Array<Nullable<Binary>>, ", ",
+    sms_enabled: Vec<Option<bool>> => Array<Nullable<Bool>>, ", ",
+    order_options: Vec<Option<&'a Json<StoredOptions>>> => Array<Nullable<Jsonb>>, ", ",
+    ordered_at: Vec<SqlTimestamp> => Array<Timestamptz>,
+    concat!(
+        ") AS i(park_id, phone, name, sms, options, at) ORDER BY phone, park_id \
+         ON CONFLICT (personal_phone_id, park_id) DO UPDATE SET \
+         personal_name_id = CASE WHEN excluded.last_order_at >= c.last_order_at \
+           THEN COALESCE(excluded.personal_name_id, c.personal_name_id) ELSE c.personal_name_id END, \
+         sms_enabled = CASE WHEN excluded.last_order_at >= c.last_order_at \
+           THEN COALESCE(excluded.sms_enabled, c.sms_enabled) ELSE c.sms_enabled END, \
+         order_options = CASE WHEN excluded.last_order_at >= c.last_order_at \
+           THEN COALESCE(excluded.order_options, c.order_options) ELSE c.order_options END, \
+         orders_count = c.orders_count + 1, \
+         first_order_at = LEAST(c.first_order_at, excluded.first_order_at), \
+         last_order_at = GREATEST(c.last_order_at, excluded.last_order_at), \
+         updated_at = now(), version = c.version + 1 \
+         RETURNING 0::bigint, ",
+        columns!()
+    ),
+}
+
+prepared_statement! {
+    /// The first page of a park's customers, newest activity first.
+    struct FirstPage<'a> returns CustomerColumns;
+    concat!(
+        "SELECT 0::bigint, ",
+        columns!(),
+        " FROM fleet_customers.customers c WHERE c.park_id = "
+    ),
+    park: &'a PackedId => Binary, newest_first!(),
+    limit: i64 => BigInt, "",
+}
+
+prepared_statement! {
+    /// A further page: what comes after (`at`, `phone`). The day bounds the index scan.
+    struct NextPage<'a> returns CustomerColumns;
+    concat!(
+        "SELECT 0::bigint, ",
+        columns!(),
+        " FROM fleet_customers.customers c WHERE c.park_id = "
+    ),
+    park: &'a PackedId => Binary,
+    " AND (c.last_order_at AT TIME ZONE 'UTC')::date <= (",
+    day: SqlTimestamp => Timestamptz, " AT TIME ZONE 'UTC')::date AND (c.last_order_at, c.personal_phone_id) < (",
+    at: SqlTimestamp => Timestamptz, ", ",
+    phone: &'a PackedId => Binary, concat!(")", newest_first!()),
+    limit: i64 => BigInt, "",
+}
+
+/// Reads one customer; many calls share one statement.
+pub(super) struct ReadCustomer;
+
+impl BatchedStatement for ReadCustomer {
+    type Input = (PackedId, PackedId);
+    type Output = Option<CustomerRow>;
+    type Key = ();
+
+    const NAME: &'static str = "read_customer";
+    const LANE: &'static str = "read";
+    const MAX: usize = 256;
+
+    fn key(_: &Self::Input) -> Option<()> {
+        None
+    }
+
+    async fn run(
+        connection: &Connection,
+        inputs: &[Self::Input],
+    ) -> QueryResult<Vec<Self::Output>> {
+        read(connection, inputs).await
+    }
+}
+
+/// Reads customers by (park, phone id); one output for each input.
+async fn read(
+    mut connection: &Connection,
+    keys: &[(PackedId, PackedId)],
+) -> QueryResult<Vec<Option<CustomerRow>>> {
+    let statement = ReadStatement {
+        parks: keys.iter().map(|(park, _)| park).collect(),
+        phones: keys.iter().map(|(_, phone)| phone).collect(),
+    };
+    let rows: Vec<CustomerRow> = statement.load(&mut connection).await?;
+    let mut found: Vec<Option<CustomerRow>> = keys.iter().map(|_| None).collect();
+    for row in rows {
+        let place = usize::try_from(row.ordinal - 1).ok().and_then(|index| found.get_mut(index));
+        if let Some(place) = place {
+            *place = Some(row);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads up to 500 customers in one statement, in the order of `keys`; those missing are left out.
+pub(super) async fn read_many(
+    connection: &mut Connection,
+    keys: &[(PackedId, PackedId)],
+) -> Result<Vec<CustomerRow>> {
+    Ok(read(connection, keys).await?.into_iter().flatten().collect())
+}
+
+/// One order's news of a passenger.
+#[derive(Debug, Clone)]
+pub(super) struct UpsertRow {
+    pub park_id: PackedId,
+    pub personal_phone_id: PackedId,
+    pub personal_name_id: Option<PackedId>,
+    pub sms_enabled: Option<bool>,
+    pub order_options: Option<Json<StoredOptions>>,
+    pub ordered_at: SqlTimestamp,
+}
+
+/// Creates or updates one customer; many calls share one statement and one commit.
+pub(super) struct UpsertCustomer;
+
+impl BatchedStatement for UpsertCustomer {
+    type Input = UpsertRow;
+    type Output = CustomerRow;
+    type Key = (PackedId, PackedId);
+
+    const NAME: &'static str = "upsert_customer";
+    const LANE: &'static str = "write";
+    const MAX: usize = 256;
+
+    fn key(input: &Self::Input) -> Option<Self::Key> {
+        Some((input.personal_phone_id.clone(), input.park_id.clone()))
+    }
+
+    async fn run(
+        mut connection: &Connection,
+        inputs: &[UpsertRow],
+    ) -> QueryResult<Vec<CustomerRow>> {
+        let statement = UpsertStatement {
+            parks: inputs.iter().map(|row| &row.park_id).collect(),
+            phones: inputs.iter().map(|row| &row.personal_phone_id).collect(),
+            names: inputs.iter().map(|row| row.personal_name_id.as_ref()).collect(),
+            sms_enabled: inputs.iter().map(|row| row.sms_enabled).collect(),
+            order_options: inputs.iter().map(|row| row.order_options.as_ref()).collect(),
+            ordered_at: inputs.iter().map(|row| row.ordered_at).collect(),
+        };
+        let rows: Vec<CustomerRow> = statement.load(&mut connection).await?;
+        in_order_of(inputs, rows)
+    }
+}
+
+/// RETURNING promises no order: puts the rows into that of the inputs.
+fn in_order_of(inputs: &[UpsertRow], rows: Vec<CustomerRow>) -> QueryResult<Vec<CustomerRow>> {
+    if let [_] = inputs {
+        return Ok(rows);
+    }
+    let key = |row: CustomerRow| ((row.personal_phone_id.clone(), row.park_id.clone()), row);
+    let mut by_key: std::collections::HashMap<_, _> = rows.into_iter().map(key).collect();
+    inputs
+        .iter()
+        .map(|input| UpsertCustomer::key(input).and_then(|key| by_key.remove(&key)))
+        .collect::<Option<_>>()
+        .ok_or(diesel::result::Error::NotFound)
+}
+
+/// Where a list ended: the last customer's latest order and phone id.
+pub(super) type ListPosition = (jiff::Timestamp, String);
+
+/// A page of a park's customers, newest activity first.
+pub(super) async fn list(
+    connection: &mut Connection,
+    park: &PackedId,
+    after: Option<ListPosition>,
+    limit: i64,
+) -> Result<Vec<CustomerRow>> {
+    let Some((at, phone)) = after else {
+        return Ok(FirstPage { park, limit }.load(connection).await?);
+    };
+    let (at, phone) = (at.to_diesel(), PackedId::new(&phone));
+    Ok(NextPage { park, day: at, at, phone: &phone, limit }.load(connection).await?)
+}
+
+/// What a dispatcher can change.
+pub(super) struct Edited {
+    pub personal_name_id: Option<PackedId>,
+    pub sms_enabled: bool,
+    pub order_options: Option<OrderOptions>,
+}
+
+/// Takes a customer for a change: nobody else changes it until the transaction ends.
+pub(super) async fn read_for_update(
+    connection: &mut Connection,
+    key: &(PackedId, PackedId),
+) -> Result<Option<CustomerRow>> {
+    let (park, phone) = key;
+    let locked: Option<i32> = customers::table
+        .find((phone, park))
+        .select(customers::version)
+        .for_update()
+        .first(connection)
+        .await
+        .optional()?;
+    match locked {
+        None => Ok(None),
+        Some(_) => Ok(read_many(connection, std::slice::from_ref(key)).await?.pop()),
+    }
+}
+
+/// Writes a dispatcher's edit and returns the customer as it is then.
+pub(super) async fn edit(
+    connection: &mut Connection,
+    key: &(PackedId, PackedId),
+    edited: Edited,
+) -> Result<Option<CustomerRow>> {
+    let (park, phone) = key;
+    diesel::update(customers::table.find((phone, park)))
+        .set((
+            customers::personal_name_id.eq(edited.personal_name_id),
+            customers::sms_enabled.eq(edited.sms_enabled),
+            customers::order_options
+                .eq(edited.order_options.map(|options| Json(StoredOptions::from(options)))),
+            customers::version.eq(customers::version + 1),
+            customers::updated_at.eq(diesel::dsl::now),
+        ))
+        .execute(connection)
+        .await?;
+    Ok(read_many(connection, std::slice::from_ref(key)).await?.pop())
+}
+
+/// Marks a customer as changed, because something below it is about to be, and keeps it locked;
+/// false when there is none.
+pub(super) async fn touch(connection: &mut Connection, key: &(PackedId, PackedId)) -> Result<bool> {
+    let (park, phone) = key;
+    let touched = diesel::update(customers::table.find((phone, park)))
+        .set((
+            customers::version.eq(customers::version + 1),
+            customers::updated_at.eq(diesel::dsl::now),
+        ))
+        .execute(connection)
+        .await?;
+    Ok(touched == 1)
+}
+
+/// Deletes a customer and all that hangs on it; false when there was none.
+pub(super) async fn delete(
+    connection: &mut Connection,
+    key: &(PackedId, PackedId),
+) -> Result<bool> {
+    let (park, phone) = key;
+    let deleted = diesel::delete(customers::table.find((phone, park))).execute(connection).await?;
+    Ok(deleted == 1)
+}

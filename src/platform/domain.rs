@@ -1,0 +1,177 @@
+//! What a domain hands over to the process, and what it is given.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use tokio::runtime::Handle;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::config::{Config, Fault};
+use super::error::{Error, Kind, Result};
+use super::readiness::ReadinessRow;
+use super::shutdown::Shutdown;
+use super::telemetry::metrics::Metrics;
+
+/// One of the product's services. A domain is made once, at start, before anything is opened: its
+/// routes can be mounted and documented even when it never comes up.
+pub trait Domain: Send + Sync {
+    /// Feature, route prefix and metric label.
+    fn name(&self) -> &'static str;
+
+    /// Mounts its routes; they are already below its prefix.
+    fn mount(&self, routes: &mut ServiceConfig<'_>);
+
+    /// Its schema, if it has one; migrated before [`Domain::start`].
+    #[cfg(feature = "database")]
+    fn migrations(&self) -> Option<super::database::migrations::Migrations> {
+        None
+    }
+
+    /// The outside services it calls, by their names under `upstreams`.
+    fn upstreams(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Everything that is wrong with its own section.
+    fn check(&self, config: &Config) -> Vec<Fault>;
+
+    /// Opens what it needs and begins to serve. Called again, after a pause, until it succeeds.
+    fn start<'a>(
+        &'a self,
+        platform: &'a Platform,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+    /// What it depends on beside the database, and how that is; without calling out.
+    fn dependencies(&self) -> Vec<ReadinessRow> {
+        Vec::new()
+    }
+}
+
+/// What a domain is given to start with. It opens things on demand, so that a process opens only
+/// what its domains ask for.
+pub struct Platform {
+    /// The configuration as it is now.
+    pub config: Config,
+    /// Where metrics are registered.
+    pub metrics: Metrics,
+    /// Says when the process stops.
+    pub shutdown: Shutdown,
+    /// A multi-thread runtime that lives as long as the process.
+    pub runtime: Handle,
+    shared: Arc<Shared>,
+}
+
+/// Opened at most once a process.
+#[derive(Default)]
+pub struct Shared {
+    #[cfg(feature = "database")]
+    database: OnceLock<super::database::Database>,
+    #[cfg(feature = "upstream")]
+    upstreams: OnceLock<super::upstream::UpstreamMetrics>,
+}
+
+impl Platform {
+    /// What domains of one process are given; `shared` is the same for all.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        metrics: Metrics,
+        shutdown: Shutdown,
+        runtime: Handle,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { config, metrics, shutdown, runtime, shared }
+    }
+
+    /// The shared database.
+    ///
+    /// # Errors
+    /// Its section is not valid.
+    #[cfg(feature = "database")]
+    pub fn database(&self) -> Result<super::database::Database> {
+        if let Some(database) = self.shared.database.get() {
+            return Ok(database.clone());
+        }
+        let settings = self.section("database")?;
+        let opened = super::database::Database::new(settings, &self.metrics, self.runtime.clone())?;
+        Ok(self.shared.database.get_or_init(|| opened).clone())
+    }
+
+    /// Metrics that all upstreams share.
+    #[cfg(feature = "upstream")]
+    #[must_use]
+    pub fn upstream_metrics(&self) -> &super::upstream::UpstreamMetrics {
+        let register = || super::upstream::UpstreamMetrics::register(&self.metrics);
+        self.shared.upstreams.get_or_init(register)
+    }
+
+    /// A section of the configuration.
+    ///
+    /// # Errors
+    /// `invalid_configuration` with every fault in the cause.
+    pub fn section<T: super::config::Section>(&self, path: &str) -> Result<T> {
+        self.config.section(path).map_err(invalid_configuration)
+    }
+}
+
+impl Shared {
+    /// The database, if a domain opened it.
+    #[cfg(feature = "database")]
+    #[must_use]
+    pub fn opened_database(&self) -> Option<&super::database::Database> {
+        self.database.get()
+    }
+}
+
+fn invalid_configuration(faults: Vec<Fault>) -> Error {
+    let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    Error::new(Kind::Internal, "invalid_configuration", "The configuration is not valid.")
+        .with_source(all.join("; "))
+}
+
+/// The place of a domain's service, empty until the domain has started.
+pub struct Slot<T>(Arc<OnceLock<Arc<T>>>);
+
+impl<T> Slot<T> {
+    /// Fills the place; the first filling stays.
+    pub fn fill(&self, service: T) {
+        let _ = self.0.set(Arc::new(service));
+    }
+
+    /// The service, once there is one.
+    #[must_use]
+    pub fn get(&self) -> Option<&Arc<T>> {
+        self.0.get()
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// A started domain's service, as a handler's argument; 503 `domain_unavailable` before that.
+pub struct Live<T>(pub Arc<T>);
+
+impl<T: 'static> FromRequest for Live<T> {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let service = request.app_data::<web::Data<Slot<T>>>().and_then(|slot| slot.get().cloned());
+        std::future::ready(service.map(Self).ok_or_else(|| {
+            Error::unavailable("domain_unavailable", "This service has not started; see /readyz.")
+                .with_retry_after(std::time::Duration::from_secs(5))
+        }))
+    }
+}
