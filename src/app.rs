@@ -71,8 +71,8 @@ pub fn compiled() -> Vec<&'static str> {
 /// Makes the named domains; nothing is opened.
 #[must_use]
 pub fn make(names: &[&'static str], metrics: &Metrics) -> Vec<Box<dyn Domain>> {
-    let named = domains::COMPILED.iter().filter(|(name, _)| names.contains(name));
-    named.map(|(_, make)| make(metrics)).collect()
+    let enabled = domains::COMPILED.iter().filter(|(name, _)| names.contains(name));
+    enabled.map(|(_, make)| make(metrics)).collect()
 }
 
 /// Mounts each domain below its own prefix.
@@ -277,10 +277,10 @@ impl ReadinessSource for Process {
             #[cfg(feature = "database")]
             dependencies.extend(self.database_row().await);
             let database_ok = dependencies.iter().all(ReadinessRow::is_ok);
-            let row = |(index, domain): (usize, &Box<dyn Domain>)| {
-                self.domain_row(index, domain.as_ref(), database_ok)
-            };
-            let domains: Vec<ReadinessRow> = self.domains.iter().enumerate().map(row).collect();
+            let domains = self.domains.iter().enumerate();
+            let domains: Vec<ReadinessRow> = domains
+                .map(|(index, domain)| self.domain_row(index, domain.as_ref(), database_ok))
+                .collect();
             for domain in self.domains.iter() {
                 for dependency in domain.dependencies() {
                     if !dependencies.iter().any(|known| known.name == dependency.name) {

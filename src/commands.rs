@@ -75,10 +75,10 @@ pub async fn migrate(source: &ConfigSource) -> anyhow::Result<()> {
     let config = source.load()?;
     let settings = config.section("database").map_err(|faults| anyhow::anyhow!(list(&faults)))?;
     let database = Database::new(settings, &Metrics::default(), tokio::runtime::Handle::current())
-        .map_err(told)?;
+        .map_err(|error| told(&error))?;
     let owned = enabled(&config).into_iter().filter_map(|domain| domain.migrations());
     for migrations in std::iter::once(PLATFORM).chain(owned) {
-        let applied = database.migrate(migrations).await.map_err(told)?;
+        let applied = database.migrate(migrations).await.map_err(|error| told(&error))?;
         println!("{}: {applied} applied", migrations.schema);
     }
     Ok(())
@@ -167,7 +167,7 @@ async fn upstream_finding(config: &Config, name: &str) -> Finding {
 }
 
 #[cfg(feature = "database")]
-fn told(error: crate::platform::error::Error) -> anyhow::Error {
+fn told(error: &crate::platform::error::Error) -> anyhow::Error {
     anyhow::anyhow!("{} ({})", error.detail(), error.chain())
 }
 

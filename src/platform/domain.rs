@@ -113,7 +113,7 @@ impl Platform {
     /// # Errors
     /// `invalid_configuration` with every fault in the cause.
     pub fn section<T: super::config::Section>(&self, path: &str) -> Result<T> {
-        self.config.section(path).map_err(invalid_configuration)
+        self.config.section(path).map_err(|faults| invalid_configuration(&faults))
     }
 }
 
@@ -126,7 +126,7 @@ impl Shared {
     }
 }
 
-fn invalid_configuration(faults: Vec<Fault>) -> Error {
+fn invalid_configuration(faults: &[Fault]) -> Error {
     let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
     Error::new(Kind::Internal, "invalid_configuration", "The configuration is not valid.")
         .with_source(all.join("; "))

@@ -9,6 +9,7 @@ pub mod domain;
 pub mod error;
 pub mod http;
 pub mod ids;
+pub mod patch;
 #[cfg(feature = "phone")]
 pub mod phone;
 pub mod readiness;

@@ -7,15 +7,20 @@ use super::error::{Error, FieldError, Result};
 /// # Errors
 /// `invalid_request` with every fault.
 pub fn validate<T: garde::Validate<Context = ()>>(value: &T) -> Result<()> {
+    validate_at("", value)
+}
+
+/// The same for a value that stands at `pointer` in the caller's document.
+///
+/// # Errors
+/// `invalid_request` with every fault.
+pub fn validate_at<T: garde::Validate<Context = ()>>(pointer: &str, value: &T) -> Result<()> {
     let Err(report) = value.validate() else { return Ok(()) };
-    let fields = report
-        .iter()
-        .map(|(path, error)| FieldError {
-            pointer: pointer_of_rule(&path.to_string()),
-            detail: error.message().to_owned(),
-        })
-        .collect();
-    Err(Error::invalid_fields(fields))
+    let field = |(path, error): &(garde::Path, garde::Error)| FieldError {
+        pointer: format!("{pointer}{}", pointer_of_rule(&path.to_string())),
+        detail: error.message().to_owned(),
+    };
+    Err(Error::invalid_fields(report.iter().map(field).collect()))
 }
 
 /// A garde path, `points[2].lat`, as a JSON pointer, `/points/2/lat`.

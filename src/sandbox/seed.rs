@@ -112,25 +112,19 @@ async fn ready(api: &Upstream) {
 
 fn customer(number: u32, park: &str, now: Timestamp) -> Value {
     let age = SignedDuration::from_hours(i64::from(number * DAYS * 24 / CUSTOMERS));
-    let mut options = json!({
-        "classes": ["econom"],
-        "requirements": {},
-        "payment_type": "cash",
-    });
-    if number.is_multiple_of(5) {
-        options["comment"] = json!("Позвонить за пять минут");
-    }
-    let mut customer = json!({
+    json!({
         "park_id": park,
+        "name": name(number),
         "phone": format!("+7999{:07}", number + 1),
         "sms_enabled": !number.is_multiple_of(3),
-        "order_options": options,
+        "order_options": {
+            "classes": ["econom"],
+            "requirements": {},
+            "comment": number.is_multiple_of(5).then_some("Позвонить за пять минут"),
+            "payment_type": "cash",
+        },
         "ordered_at": now.saturating_sub(age).unwrap_or(now).to_string(),
-    });
-    if let Some(name) = name(number) {
-        customer["name"] = json!(name);
-    }
-    customer
+    })
 }
 
 /// Two of three customers gave their name.

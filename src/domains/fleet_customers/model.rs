@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::platform::ids::{ParkId, PersonalId};
+use crate::platform::patch::Patch;
 
 /// Longest name of a person, in characters.
 const MAX_NAME: usize = 200;
@@ -234,20 +235,20 @@ pub struct CustomerEdit {
 #[serde(deny_unknown_fields)]
 pub struct CustomerPatch {
     /// The passenger's name, or null to remove it.
-    #[serde(default, deserialize_with = "present")]
-    #[garde(inner(inner(custom(person_name))))]
+    #[serde(default)]
+    #[garde(custom(patched_name))]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
-    pub name: Option<Option<String>>,
+    pub name: Patch<String>,
     /// Whether text messages on an order's status are wanted; null means no.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[garde(skip)]
     #[schema(value_type = Option<bool>)]
-    pub sms_enabled: Option<Option<bool>>,
+    pub sms_enabled: Patch<bool>,
     /// Merged into the options member by member, or null to remove them.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[garde(skip)]
     #[schema(value_type = Option<OrderOptionsPatch>)]
-    pub order_options: Option<serde_json::Value>,
+    pub order_options: Patch<serde_json::Value>,
 }
 
 /// A merge patch of order options; the result must be valid options.
@@ -270,7 +271,7 @@ pub struct Upsert {
     pub park_id: ParkId,
     /// The passenger's number; this or `personal_phone_id`, not both.
     #[serde(default)]
-    #[garde(custom(one_of_phone_and_id(&self.personal_phone_id)))]
+    #[garde(custom(one_of_phone_and_id(self.personal_phone_id.is_some())))]
     #[schema(max_length = 40)]
     pub phone: Option<String>,
     /// The id that `personal` gave for the number.
@@ -316,15 +317,6 @@ pub struct CustomerKey {
     pub personal_phone_id: PersonalId,
 }
 
-/// Tells an absent member (outer `None`) from a null one.
-fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: serde::Deserializer<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}
-
 fn ensure(holds: bool, message: &str) -> garde::Result {
     if holds { Ok(()) } else { Err(garde::Error::new(message)) }
 }
@@ -355,7 +347,11 @@ impl AsText for Option<String> {
     }
 }
 
-fn person_name<C>(name: &String, _: &C) -> garde::Result {
+fn patched_name<C>(name: &Patch<String>, context: &C) -> garde::Result {
+    name.as_set().map_or(Ok(()), |name| person_name(name, context))
+}
+
+fn person_name<C>(name: &str, _: &C) -> garde::Result {
     ensure(!name.trim().is_empty(), "must not be blank")?;
     ensure(name.chars().count() <= MAX_NAME, "must be at most 200 characters")?;
     ensure(!name.chars().any(char::is_control), "must not contain control characters")
@@ -367,12 +363,10 @@ fn small_requirements<C>(value: &BTreeMap<String, serde_json::Value>, _: &C) -> 
     ensure(!text.contains("\\u0000"), "must not contain the character U+0000")
 }
 
-fn one_of_phone_and_id(
-    id: &Option<PersonalId>,
-) -> impl FnOnce(&Option<String>, &()) -> garde::Result + '_ {
+fn one_of_phone_and_id(has_id: bool) -> impl FnOnce(&Option<String>, &()) -> garde::Result {
     move |phone, ()| {
         let message = "exactly one of phone and personal_phone_id must be given";
-        ensure(phone.is_some() != id.is_some(), message)
+        ensure(phone.is_some() != has_id, message)
     }
 }
 

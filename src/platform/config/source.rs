@@ -177,7 +177,7 @@ mod tests {
         ConfigSource::texts(vec![text.to_owned()]).load().unwrap()
     }
 
-    fn messages(faults: Vec<Fault>) -> Vec<String> {
+    fn messages(faults: &[Fault]) -> Vec<String> {
         faults.iter().map(ToString::to_string).collect()
     }
 
@@ -195,7 +195,7 @@ mod tests {
         let config = config(
             "[http]\nlisen = 1\nlisten = 'nowhere'\nworkers = 'many'\nbody_limit_bytes = 0\n",
         );
-        let found = messages(config.section::<HttpSettings>("http").unwrap_err());
+        let found = messages(&config.section::<HttpSettings>("http").unwrap_err());
         assert_eq!(found.len(), 4, "{found:#?}");
         assert!(
             found.iter().any(|fault| fault == "http.lisen: unknown key; did you mean `listen`?")
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn an_unknown_section_is_refused_with_the_nearest_name() {
         let config = config("[databse]\nurl = 'x'\n[upstreams.personnal]\nbase_url = 'x'\n");
-        let found = messages(config.unknown_sections());
+        let found = messages(&config.unknown_sections());
         assert_eq!(
             found,
             [
@@ -224,7 +224,7 @@ mod tests {
             "[[auth.callers]]\nname = 'a'\n[[auth.callers]]\nname = 'b'\ntoken_sha256 = 'xyz'\naudiences = ['nobody']\n",
         );
         let found =
-            messages(config.section::<super::super::auth::AuthSettings>("auth").unwrap_err());
+            messages(&config.section::<super::super::auth::AuthSettings>("auth").unwrap_err());
         assert!(found.iter().any(|fault| fault.contains("missing")), "{found:#?}");
         assert!(
             !found.iter().any(|fault| fault.contains("xyz")),

@@ -24,6 +24,7 @@ use diesel::QueryResult;
 use tokio::sync::oneshot;
 
 use super::Connection;
+use super::lane::forget_lane;
 use super::pool::Database;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
@@ -206,7 +207,7 @@ async fn run_once<S: BatchedStatement>(
         );
         match outcome {
             Err(error) if error.code() == "database_unavailable" => {
-                database.drop_lane(&Rc::downgrade(&connection));
+                forget_lane(&connection);
                 if replaced || !was_never_sent(&error) {
                     return Err(error);
                 }

@@ -50,13 +50,10 @@ impl Connector {
                 .map_err(|error| ConnectionError::BadConnection(chain(&error)))?;
             AsyncPgConnection::try_from_client_and_connection(client, connection).await
         };
-        match tokio::time::timeout(self.settings.connect_timeout(), connect).await {
-            Ok(connected) => connected,
-            Err(_) => {
-                self.note_timeout();
-                Err(ConnectionError::BadConnection("connecting timed out".to_owned()))
-            }
-        }
+        tokio::time::timeout(self.settings.connect_timeout(), connect).await.unwrap_or_else(|_| {
+            self.note_timeout();
+            Err(ConnectionError::BadConnection("connecting timed out".to_owned()))
+        })
     }
 
     fn config(&self, purpose: Purpose) -> ConnectionResult<tokio_postgres::Config> {

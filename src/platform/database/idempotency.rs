@@ -26,7 +26,7 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/platform");
 pub const PLATFORM: Migrations = Migrations { schema: "fleet_platform", embedded: &EMBEDDED };
 
 /// How long an answer is remembered.
-pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LIFETIME: Duration = Duration::from_hours(24);
 
 /// Rows removed in one statement by the clean-up.
 const CLEANING_BATCH: i64 = 1_000;
@@ -134,8 +134,7 @@ pub async fn forget(
 }
 
 async fn lock(connection: &mut Connection, call: &IdempotentCall) -> Result<()> {
-    let [a, b, c, d, e, f, g, h, ..] = call.scope;
-    let key = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let key = call.scope.first_chunk().map_or(0, |head| i64::from_be_bytes(*head));
     let lock = diesel::sql_query(LOCK).bind::<BigInt, _>(key);
     let locked: Locked = lock.get_result(connection).await?;
     if locked.locked {

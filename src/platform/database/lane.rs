@@ -6,7 +6,7 @@
 //! in thread-local storage: what it needs of the process is only the [`Database`].
 
 use std::cell::RefCell;
-use std::rc::{Rc, Weak as RcWeak};
+use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use diesel_async::AsyncPgConnection;
@@ -45,13 +45,6 @@ impl Database {
         Ok(connection)
     }
 
-    /// Forgets a connection that failed or hangs; the next caller opens another.
-    pub(super) fn drop_lane(&self, connection: &RcWeak<AsyncPgConnection>) {
-        LANES.with_borrow_mut(|lanes| {
-            lanes.retain(|lane| !std::ptr::eq(Rc::as_ptr(&lane.connection), connection.as_ptr()));
-        });
-    }
-
     fn open_lane(&self, name: &'static str) -> Option<Rc<AsyncPgConnection>> {
         LANES.with_borrow(|lanes| {
             lanes
@@ -60,4 +53,11 @@ impl Database {
                 .map(|lane| Rc::clone(&lane.connection))
         })
     }
+}
+
+/// Forgets a connection that failed or hangs; the next caller opens another.
+pub(super) fn forget_lane(connection: &Rc<AsyncPgConnection>) {
+    LANES.with_borrow_mut(|lanes| {
+        lanes.retain(|lane| !Rc::ptr_eq(&lane.connection, connection));
+    });
 }

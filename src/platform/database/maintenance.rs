@@ -13,7 +13,7 @@ use crate::platform::shutdown::Shutdown;
 use crate::platform::telemetry::metrics::{IntGaugeVec, Metrics};
 
 /// Pause between two rounds; each process starts at a random part of it.
-const PERIOD: Duration = Duration::from_secs(60);
+const PERIOD: Duration = Duration::from_mins(1);
 /// One round takes no longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Cleaning batches in a round: 100 000 rows.

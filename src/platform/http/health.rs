@@ -45,7 +45,8 @@ pub(super) async fn metrics(state: web::Data<HttpState>) -> HttpResponse {
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Version<'a> {
     name: &'static str,
-    version: &'static str,
+    #[serde(rename = "version")]
+    release: &'static str,
     /// The enabled domains.
     domains: &'a [&'static str],
 }
@@ -57,7 +58,7 @@ pub(super) struct Version<'a> {
 pub(super) async fn version(state: web::Data<HttpState>) -> HttpResponse {
     HttpResponse::Ok().json(Version {
         name: env!("CARGO_PKG_NAME"),
-        version: env!("CARGO_PKG_VERSION"),
+        release: env!("CARGO_PKG_VERSION"),
         domains: &state.domains,
     })
 }

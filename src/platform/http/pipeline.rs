@@ -177,19 +177,17 @@ fn failure_of(response: &ServiceResponse<BoxBody>) -> Option<Error> {
     if !status.is_client_error() && !status.is_server_error() {
         return None;
     }
-    match response.response().error() {
-        Some(error) => Some(match error.as_error::<Error>() {
+    if let Some(error) = response.response().error() {
+        return Some(match error.as_error::<Error>() {
             Some(error) => error.to_answer(),
             None => problem::for_status(status),
-        }),
-        None => {
-            // `/readyz` answers 503 with its own JSON; what libraries answer by themselves is not
-            // JSON of any kind.
-            let json = |kind: &HeaderValue| kind.as_bytes().ends_with(b"json");
-            let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(json);
-            (!is_ours).then(|| problem::for_status(status))
-        }
+        });
     }
+    // `/readyz` answers 503 with its own JSON; what libraries answer by themselves is not JSON of
+    // any kind.
+    let json = |kind: &HeaderValue| kind.as_bytes().ends_with(b"json");
+    let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(json);
+    (!is_ours).then(|| problem::for_status(status))
 }
 
 /// Faults are logged once, here, with their chain; what a caller did wrong only for who looks.

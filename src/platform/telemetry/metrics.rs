@@ -104,6 +104,7 @@ impl Metrics {
 }
 
 /// Names and labels are constants of the code: an invalid one cannot pass any test.
+#[allow(clippy::panic, reason = "reached only by a mistake in a constant")]
 fn constant<T>(name: &str, made: prometheus::Result<T>) -> T {
     made.unwrap_or_else(|error| panic!("metric {name}: {error}"))
 }

@@ -1,18 +1,15 @@
 //! The rules. Plain values in and out; no HTTP.
 
-use std::collections::HashMap;
+mod items;
+mod personal;
 
 use futures_util::future::join;
 use jiff_diesel::ToDiesel;
 use secrecy::{ExposeSecret, SecretString};
-use uuid::Uuid;
 
 use super::NAME;
-use super::items::{self, ItemKind, Versioned};
 use super::metrics::CustomerMetrics;
-use super::model::{
-    CustomerEdit, CustomerKey, CustomerPatch, CustomerView, Degraded, OrderOptions, Upsert,
-};
+use super::model::{CustomerEdit, CustomerKey, CustomerPatch, CustomerView, OrderOptions, Upsert};
 use super::settings::CustomersSettings;
 use super::store::{
     self, CustomerRow, Edited, ListPosition, ReadCustomer, UpsertCustomer, UpsertRow,
@@ -21,15 +18,13 @@ use crate::platform::conditions::{ExpectedVersion, IdempotentCall};
 use crate::platform::context::Context;
 use crate::platform::database::idempotency::{self, Guard};
 use crate::platform::database::{BatchedStatement, Connection, Database, Json, PackedId};
-use crate::platform::error::{Error, Kind, Result};
+use crate::platform::error::{Error, Result};
 use crate::platform::ids::{ParkId, PersonalId};
+use crate::platform::patch::Patch;
 use crate::platform::phone::to_e164;
 use crate::platform::readiness::ReadinessRow;
-use crate::platform::validation::validate;
+use crate::platform::validation::validate_at;
 use crate::upstreams::personal::{Personal, PersonalError, PersonalKind};
-
-/// Of the caller's patience, what is kept back from `personal` when an answer is possible without.
-const KEPT_BACK: f64 = 0.2;
 
 /// Passengers of parks.
 pub(super) struct Customers {
@@ -157,20 +152,22 @@ impl Customers {
         patch: CustomerPatch,
         expected: &ExpectedVersion,
     ) -> Result<Answer> {
-        let name = match &patch.name {
-            Some(name) => Some(self.store_name(context, name.as_deref()).await?),
-            None => None,
-        };
+        let name = self.store_name(context, patch.name.as_set().map(String::as_str)).await?;
         let edit = |row: &CustomerRow| {
+            let personal_name_id = match patch.name {
+                Patch::Keep => row.personal_name_id.clone(),
+                Patch::Remove | Patch::Set(_) => name,
+            };
             let sms_enabled = match patch.sms_enabled {
-                Some(wanted) => wanted.unwrap_or(false),
-                None => row.sms_enabled(),
+                Patch::Keep => row.sms_enabled(),
+                Patch::Remove => false,
+                Patch::Set(wanted) => wanted,
             };
-            let order_options = match patch.order_options {
-                Some(patch) => merged_options(row.options(), patch)?,
-                None => row.options().cloned(),
+            let order_options = match &patch.order_options {
+                Patch::Keep => row.options().cloned(),
+                Patch::Remove => None,
+                Patch::Set(patch) => Some(merged_options(row.options(), patch)?),
             };
-            let personal_name_id = name.unwrap_or_else(|| row.personal_name_id.clone());
             Ok(Edited { personal_name_id, sms_enabled, order_options })
         };
         self.edit(context, park, id, expected, edit).await
@@ -222,22 +219,19 @@ impl Customers {
         call: Option<IdempotentCall>,
     ) -> Result<CustomerView> {
         let row = self.upsert_row(context, upsert).await?;
-        let row = match call {
-            None => self.database.batched::<UpsertCustomer>(context, row).await?,
-            Some(_) => {
-                let phone = row.personal_phone_id.clone();
-                let guard = Guard { call, domain: NAME, subject: Some(&phone) };
-                let work = async |connection: &mut Connection| {
-                    let rows = UpsertCustomer::run(connection, std::slice::from_ref(&row)).await?;
-                    let row = rows.into_iter().next().ok_or_else(|| Error::internal("no row"))?;
-                    self.metrics.updates_by_order.inc();
-                    row.view()
-                };
-                return self.database.once(context, guard, work).await;
-            }
+        if call.is_none() {
+            let row = self.database.batched::<UpsertCustomer>(context, row).await?;
+            self.metrics.updates_by_order.inc();
+            return row.view();
+        }
+        let guard = Guard { call, domain: NAME, subject: Some(&row.personal_phone_id) };
+        let upsert = async |connection: &mut Connection| {
+            let rows = UpsertCustomer::run(connection, std::slice::from_ref(&row)).await?;
+            let row = rows.into_iter().next().ok_or_else(|| Error::internal("no row"))?;
+            self.metrics.updates_by_order.inc();
+            row.view()
         };
-        self.metrics.updates_by_order.inc();
-        row.view()
+        self.database.once(context, guard, upsert).await
     }
 
     /// Exchanges what is personal for ids; both exchanges go out together.
@@ -299,118 +293,6 @@ impl Customers {
             .collect()
     }
 
-    /// Adds something to a customer.
-    pub async fn add_item<T: ItemKind>(
-        &self,
-        context: &Context,
-        park: &ParkId,
-        id: &PersonalId,
-        body: &T,
-        call: Option<IdempotentCall>,
-    ) -> Result<Versioned<T>> {
-        let key = key(park, id);
-        let guard = Guard { call, domain: NAME, subject: Some(&key.1) };
-        let limit = T::limit(&self.settings);
-        let added = self
-            .database
-            .once(context, guard, async |connection| {
-                touch(connection, &key).await?;
-                if items::count::<T>(connection, &key).await? >= limit {
-                    let detail = format!("A customer may have at most {limit} of these.");
-                    return Err(Error::new(Kind::Conflict, T::TOO_MANY, detail));
-                }
-                items::insert(connection, &key, Uuid::now_v7(), body).await
-            })
-            .await?;
-        self.metrics.updates_by_dispatcher.inc();
-        Ok(added)
-    }
-
-    /// A customer's items of one kind, oldest first.
-    pub async fn list_items<T: ItemKind>(
-        &self,
-        context: &Context,
-        park: &ParkId,
-        id: &PersonalId,
-    ) -> Result<Vec<Versioned<T>>> {
-        let key = key(park, id);
-        self.database
-            .transaction(context, async |connection| {
-                let listed = items::list(connection, &key).await?;
-                if listed.is_empty() {
-                    let customer = store::read_many(connection, std::slice::from_ref(&key)).await?;
-                    customer.first().ok_or_else(not_found)?;
-                }
-                Ok(listed)
-            })
-            .await
-    }
-
-    /// One item.
-    pub async fn item<T: ItemKind>(
-        &self,
-        context: &Context,
-        park: &ParkId,
-        id: &PersonalId,
-        item: Uuid,
-    ) -> Result<Versioned<T>> {
-        let key = key(park, id);
-        self.database
-            .transaction(context, async |connection| items::find(connection, &key, item).await)
-            .await?
-            .ok_or_else(item_not_found::<T>)
-    }
-
-    /// Replaces one item.
-    pub async fn replace_item<T: ItemKind>(
-        &self,
-        context: &Context,
-        park: &ParkId,
-        id: &PersonalId,
-        item: Uuid,
-        body: &T,
-        expected: &ExpectedVersion,
-    ) -> Result<Versioned<T>> {
-        let key = key(park, id);
-        let replaced = self
-            .database
-            .transaction(context, async |connection| {
-                touch(connection, &key).await?;
-                let current = items::find::<T>(connection, &key, item).await?;
-                expected.check(current.ok_or_else(item_not_found::<T>)?.version)?;
-                items::replace(connection, &key, item, body).await?.ok_or_else(item_not_found::<T>)
-            })
-            .await?;
-        self.metrics.updates_by_dispatcher.inc();
-        Ok(replaced)
-    }
-
-    /// Removes one item; nothing happens when it is gone already.
-    pub async fn delete_item<T: ItemKind>(
-        &self,
-        context: &Context,
-        park: &ParkId,
-        id: &PersonalId,
-        item: Uuid,
-    ) -> Result<()> {
-        let key = key(park, id);
-        let deleted = self
-            .database
-            .transaction(context, async |connection| {
-                let deleted = items::delete::<T>(connection, &key, item).await?;
-                if deleted {
-                    store::touch(connection, &key).await?;
-                    idempotency::forget(connection, NAME, &key.1).await?;
-                }
-                Ok(deleted)
-            })
-            .await?;
-        if deleted {
-            self.metrics.updates_by_dispatcher.inc();
-        }
-        Ok(())
-    }
-
     fn e164(&self, phone: &str) -> Result<SecretString> {
         to_e164(phone, self.settings.region())
             .map_err(|error| Error::invalid("/phone", error.to_string()))
@@ -426,67 +308,6 @@ impl Customers {
             .map_err(|error| bad_value_at("/name", error))?;
         Ok(Some(PackedId::new(&id)))
     }
-
-    /// Adds name and phone, or says that they are missing.
-    async fn with_personal(&self, context: &Context, row: CustomerRow) -> Result<Answer> {
-        let version = row.version;
-        let mut views = self.with_personal_many(context, vec![row]).await?;
-        let view = views.pop().ok_or_else(|| Error::internal("no view"))?;
-        Ok(Answer { view, version })
-    }
-
-    /// Adds names and phones to all rows with one call for each kind, or says that they are
-    /// missing. `personal` is not given all of the caller's patience: without it there is an
-    /// answer too.
-    async fn with_personal_many(
-        &self,
-        context: &Context,
-        rows: Vec<CustomerRow>,
-    ) -> Result<Vec<CustomerView>> {
-        let phone_ids: Vec<String> =
-            rows.iter().map(|row| row.phone_id().map(String::from)).collect::<Result<_>>()?;
-        let name_of =
-            |row: &CustomerRow| row.personal_name_id.as_ref().map(|id| id.text().into_owned());
-        let name_ids: Vec<Option<String>> = rows.iter().map(name_of).collect();
-        let wanted_names: Vec<String> = name_ids.iter().flatten().cloned().collect();
-        let context = context.keeping_back(KEPT_BACK);
-        let phones = self.resolve(&context, PersonalKind::Phones, &phone_ids);
-        let names = self.resolve(&context, PersonalKind::Names, &wanted_names);
-        let (phones, names) = join(phones, names).await;
-        if phones.is_err() || names.is_err() {
-            self.metrics.degraded.inc();
-        }
-        rows.into_iter()
-            .zip(phone_ids.iter().zip(&name_ids))
-            .map(|(row, (phone_id, name_id))| {
-                let mut view = row.view()?;
-                match (&phones, &names) {
-                    (Ok(phones), Ok(names)) => {
-                        view.phone = exposed(phones.get(phone_id));
-                        view.name = exposed(name_id.as_ref().and_then(|id| names.get(id)));
-                    }
-                    _ => view.degraded.push(Degraded::Personal),
-                }
-                Ok(view)
-            })
-            .collect()
-    }
-
-    async fn resolve(
-        &self,
-        context: &Context,
-        kind: PersonalKind,
-        ids: &[String],
-    ) -> std::result::Result<HashMap<String, SecretString>, PersonalError> {
-        if ids.is_empty() {
-            return Ok(HashMap::new());
-        }
-        self.personal.bulk_retrieve(context, kind, ids).await
-    }
-}
-
-fn exposed(value: Option<&SecretString>) -> Option<String> {
-    value.map(|value| value.expose_secret().to_owned())
 }
 
 fn key(park: &ParkId, id: &PersonalId) -> (PackedId, PackedId) {
@@ -497,15 +318,6 @@ fn not_found() -> Error {
     Error::not_found("customer_not_found", "This park has no such customer.")
 }
 
-fn item_not_found<T: ItemKind>() -> Error {
-    Error::not_found(T::NOT_FOUND, "The customer has none of that id.")
-}
-
-/// Locks the customer and counts the change, or says that there is none.
-async fn touch(connection: &mut Connection, key: &(PackedId, PackedId)) -> Result<()> {
-    if store::touch(connection, key).await? { Ok(()) } else { Err(not_found()) }
-}
-
 /// A value that `personal` refused, at the place in the body where it stood.
 fn bad_value_at(pointer: &str, error: PersonalError) -> Error {
     match error {
@@ -514,23 +326,17 @@ fn bad_value_at(pointer: &str, error: PersonalError) -> Error {
     }
 }
 
-/// Merges a patch into the options (RFC 7396); null removes them.
+/// Merges a patch into the options (RFC 7396).
 fn merged_options(
     current: Option<&OrderOptions>,
-    patch: serde_json::Value,
-) -> Result<Option<OrderOptions>> {
-    if patch.is_null() {
-        return Ok(None);
-    }
-    let mut merged = match current {
-        Some(options) => serde_json::to_value(options).map_err(Error::internal)?,
-        None => serde_json::Value::Null,
-    };
-    json_patch::merge(&mut merged, &patch);
+    patch: &serde_json::Value,
+) -> Result<OrderOptions> {
+    let mut merged = serde_json::to_value(current).map_err(Error::internal)?;
+    json_patch::merge(&mut merged, patch);
     let options: OrderOptions = serde_json::from_value(merged)
         .map_err(|error| Error::invalid("/order_options", error.to_string()))?;
-    validate(&options)?;
-    Ok(Some(options))
+    validate_at("/order_options", &options)?;
+    Ok(options)
 }
 
 #[cfg(test)]
@@ -561,28 +367,27 @@ mod tests {
             json!({"classes": ["econom"], "requirements": {"a": 1, "b": 2}, "comment": "x"}),
         );
         let patch = json!({"requirements": {"a": null, "c": 3}, "comment": null});
-        let merged = merged_options(Some(&current), patch).unwrap().unwrap();
+        let merged = merged_options(Some(&current), &patch).unwrap();
         assert_eq!(
             merged,
             options(json!({"classes": ["econom"], "requirements": {"b": 2, "c": 3}}))
         );
-        assert_eq!(merged_options(Some(&current), json!(null)).unwrap(), None);
-        let fault = merged_options(Some(&current), json!({"clases": []})).unwrap_err();
+        let fault = merged_options(Some(&current), &json!({"clases": []})).unwrap_err();
         assert_eq!(fault.fields()[0].pointer, "/order_options");
     }
 
     proptest! {
         #[test]
         fn an_empty_patch_changes_nothing(current in any_options()) {
-            let merged = merged_options(Some(&current), json!({})).unwrap();
-            prop_assert_eq!(merged, Some(current));
+            let merged = merged_options(Some(&current), &json!({})).unwrap();
+            prop_assert_eq!(merged, current);
         }
 
         #[test]
         fn patching_twice_is_patching_once(current in any_options(), other in any_options()) {
             let patch = serde_json::to_value(&other).unwrap();
-            let once = merged_options(Some(&current), patch.clone()).unwrap();
-            let twice = merged_options(once.as_ref(), patch).unwrap();
+            let once = merged_options(Some(&current), &patch).unwrap();
+            let twice = merged_options(Some(&once), &patch).unwrap();
             prop_assert_eq!(once, twice);
         }
     }
