@@ -50,12 +50,7 @@ fn rig(adjust: impl FnOnce(&mut UpstreamSettings)) -> Rig {
     let registered = UpstreamMetrics::register(&metrics);
     let upstream = Upstream::new("personal", &settings, &registered).unwrap();
     let personal = Personal::new(&settings, &registered).unwrap();
-    Rig {
-        sandbox,
-        metrics,
-        upstream,
-        personal,
-    }
+    Rig { sandbox, metrics, upstream, personal }
 }
 
 fn settings(base_url: String) -> UpstreamSettings {
@@ -71,12 +66,7 @@ fn settings(base_url: String) -> UpstreamSettings {
 fn upstream_of(base_url: String, adjust: impl FnOnce(&mut UpstreamSettings)) -> Upstream {
     let mut settings = settings(base_url);
     adjust(&mut settings);
-    Upstream::new(
-        "test",
-        &settings,
-        &UpstreamMetrics::register(&Metrics::default()),
-    )
-    .unwrap()
+    Upstream::new("test", &settings, &UpstreamMetrics::register(&Metrics::default())).unwrap()
 }
 
 fn ctx() -> Context {
@@ -85,12 +75,7 @@ fn ctx() -> Context {
 
 /// A call that is sent once.
 fn store() -> Call {
-    Call::post(
-        "phones_store",
-        "/v1/phones/store",
-        &json!({ "value": PHONE }),
-    )
-    .unwrap()
+    Call::post("phones_store", "/v1/phones/store", &json!({ "value": PHONE })).unwrap()
 }
 
 impl Rig {
@@ -111,10 +96,7 @@ impl Rig {
 
     fn assert_metric(&self, line: &str) {
         let rendered = self.metrics.render();
-        assert!(
-            rendered.lines().any(|found| found == line),
-            "{line} in\n{rendered}"
-        );
+        assert!(rendered.lines().any(|found| found == line), "{line} in\n{rendered}");
     }
 }
 
@@ -130,33 +112,18 @@ async fn every_fault_is_told_apart() {
     };
     for (fault, expected) in [
         (json!({"kind": "status", "status": 500}), status(500, None)),
-        (
-            json!({"kind": "status", "status": 503, "retry_after": 9}),
-            status(503, Some(9)),
-        ),
-        (
-            json!({"kind": "status", "status": 429, "retry_after": 2}),
-            status(429, Some(2)),
-        ),
+        (json!({"kind": "status", "status": 503, "retry_after": 9}), status(503, Some(9))),
+        (json!({"kind": "status", "status": 429, "retry_after": 2}), status(429, Some(2))),
         (json!({"kind": "status", "status": 408}), status(408, None)),
         (json!({"kind": "status", "status": 302}), status(302, None)),
-        (
-            json!({"kind": "delay", "ms": 5_000}),
-            UpstreamError::Timeout,
-        ),
+        (json!({"kind": "delay", "ms": 5_000}), UpstreamError::Timeout),
         (json!({"kind": "hang"}), UpstreamError::Timeout),
         (json!({"kind": "close"}), UpstreamError::Closed),
         (json!({"kind": "close_after_work"}), UpstreamError::Closed),
-        (
-            json!({"kind": "garbage"}),
-            UpstreamError::BadBody { line: 1, column: 1 },
-        ),
+        (json!({"kind": "garbage"}), UpstreamError::BadBody { line: 1, column: 1 }),
         (json!({"kind": "truncate"}), UpstreamError::Closed),
         (json!({"kind": "huge"}), UpstreamError::BodyTooLarge),
-        (
-            json!({"kind": "slow_body", "ms": 50}),
-            UpstreamError::Timeout,
-        ),
+        (json!({"kind": "slow_body", "ms": 50}), UpstreamError::Timeout),
     ] {
         rig.fault(fault.clone());
         let started = Instant::now();
@@ -164,28 +131,17 @@ async fn every_fault_is_told_apart() {
         assert!(started.elapsed() < Duration::from_secs(3), "{fault}");
     }
     rig.fault(json!({"kind": "status", "status": 409}));
-    assert_eq!(
-        rig.send(store()).await,
-        Ok(StatusCode::CONFLICT),
-        "for the typed client"
-    );
+    assert_eq!(rig.send(store()).await, Ok(StatusCode::CONFLICT), "for the typed client");
     rig.sandbox.clear_fault("personal");
     assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));
 }
 
 #[actix_web::test]
 async fn nobody_listens() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let upstream = upstream_of(format!("http://127.0.0.1:{port}"), |_| {});
     let error = upstream.call(&ctx(), store()).await.unwrap_err();
-    assert_eq!(
-        error,
-        UpstreamError::Connect(std::io::ErrorKind::ConnectionRefused)
-    );
+    assert_eq!(error, UpstreamError::Connect(std::io::ErrorKind::ConnectionRefused));
 }
 
 #[actix_web::test]
@@ -196,10 +152,7 @@ async fn only_idempotent_calls_are_repeated() {
     assert_eq!(rig.stores(), 3);
     rig.assert_metric(r#"upstream_retries_total{method="phones_store",upstream="personal"} 2"#);
 
-    for fault in [
-        json!({"kind": "status", "status": 503}),
-        json!({"kind": "close_after_work"}),
-    ] {
+    for fault in [json!({"kind": "status", "status": 503}), json!({"kind": "close_after_work"})] {
         rig.fault(fault);
         let before = rig.stores();
         rig.send(store()).await.unwrap_err();
@@ -218,10 +171,7 @@ async fn retry_after_is_waited_for_if_the_deadline_allows() {
     rig.fault(json!({"kind": "status", "status": 429, "retry_after": 60}));
     let started = Instant::now();
     rig.send(store().idempotent()).await.unwrap_err();
-    assert!(
-        started.elapsed() < Duration::from_secs(1),
-        "it is not begun to wait"
-    );
+    assert!(started.elapsed() < Duration::from_secs(1), "it is not begun to wait");
 }
 
 #[actix_web::test]
@@ -250,10 +200,7 @@ async fn the_breaker_opens_and_recovers() {
     rig.sandbox.clear_fault("personal");
     let before = rig.stores();
     let error = rig.send(store()).await.unwrap_err();
-    assert!(
-        matches!(error, UpstreamError::BreakerOpen { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, UpstreamError::BreakerOpen { .. }), "{error:?}");
     assert_eq!(rig.stores(), before, "nothing was sent");
     rig.assert_metric(r#"upstream_breaker_state{upstream="personal"} 2"#);
     sleep(Duration::from_millis(600)).await;
@@ -264,19 +211,12 @@ async fn the_breaker_opens_and_recovers() {
 #[actix_web::test]
 async fn an_impatient_caller_does_not_open_the_breaker() {
     let rig = rig(|settings| settings.breaker_failures = 2);
-    for fault in [
-        json!({"kind": "hang"}),
-        json!({"kind": "slow_body", "ms": 20}),
-    ] {
+    for fault in [json!({"kind": "hang"}), json!({"kind": "slow_body", "ms": 20})] {
         rig.fault(fault.clone());
         for _ in 0..3 {
             let ctx = Context::background("test", Duration::from_millis(100));
             let started = Instant::now();
-            let error = rig
-                .upstream
-                .call(&ctx, store().idempotent())
-                .await
-                .unwrap_err();
+            let error = rig.upstream.call(&ctx, store().idempotent()).await.unwrap_err();
             assert_eq!(error, UpstreamError::Deadline, "{fault}");
             assert!(started.elapsed() < Duration::from_secs(1), "{fault}");
         }
@@ -284,10 +224,7 @@ async fn an_impatient_caller_does_not_open_the_breaker() {
     rig.sandbox.clear_fault("personal");
     assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));
     let spent = Context::background("test", Duration::ZERO);
-    assert_eq!(
-        rig.upstream.call(&spent, store()).await.unwrap_err(),
-        UpstreamError::Deadline
-    );
+    assert_eq!(rig.upstream.call(&spent, store()).await.unwrap_err(), UpstreamError::Deadline);
 }
 
 #[actix_web::test]
@@ -333,10 +270,7 @@ async fn a_connection_that_closed_while_idle_is_not_used() {
     let (addr, requests) = server_of_one_answer_a_connection();
     let upstream = upstream_of(format!("http://{addr}"), |settings| settings.attempts = 1);
     for _ in 0..3 {
-        assert_eq!(
-            upstream.call(&ctx(), store()).await.unwrap().status,
-            StatusCode::OK
-        );
+        assert_eq!(upstream.call(&ctx(), store()).await.unwrap().status, StatusCode::OK);
         sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(requests.try_iter().count(), 3);
@@ -349,16 +283,10 @@ async fn a_call_carries_token_trace_and_headers() {
     let ctx = ctx();
     upstream.call(&ctx, store()).await.unwrap();
     let request = requests.try_recv().unwrap().to_lowercase();
-    assert!(
-        request.starts_with("post /prefix/v1/phones/store http/1.1\r\n"),
-        "{request}"
-    );
+    assert!(request.starts_with("post /prefix/v1/phones/store http/1.1\r\n"), "{request}");
     assert!(request.contains(&format!("authorization: bearer {TOKEN}\r\n")));
     assert!(request.contains(&format!("traceparent: 00-{}-", ctx.trace.trace_id_hex())));
-    assert!(
-        !request.contains(&format!("{:016x}", ctx.trace.span_id)),
-        "a span of its own"
-    );
+    assert!(!request.contains(&format!("{:016x}", ctx.trace.span_id)), "a span of its own");
     assert!(request.contains("content-type: application/json\r\n"));
 }
 
@@ -377,15 +305,9 @@ async fn metrics_tell_outcomes() {
         rig.fault(fault);
         let _ = rig.send(store()).await;
     }
-    for outcome in [
-        "ok",
-        "server_error",
-        "rate_limited",
-        "client_error",
-        "timeout",
-        "closed",
-        "bad_body",
-    ] {
+    for outcome in
+        ["ok", "server_error", "rate_limited", "client_error", "timeout", "closed", "bad_body"]
+    {
         rig.assert_metric(&format!(
             "upstream_requests_total{{method=\"phones_store\",outcome=\"{outcome}\",\
              upstream=\"personal\"}} 1"
@@ -419,8 +341,6 @@ fn answer(mut stream: TcpStream) -> String {
         let read = stream.read(&mut buffer).unwrap();
         request.extend_from_slice(&buffer[..read]);
     }
-    stream
-        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        .unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
     String::from_utf8(request).unwrap()
 }

@@ -16,30 +16,17 @@ async fn personal_keeps_its_contract() {
     assert_eq!(client.find(&ctx, kind, &phone).await.unwrap(), None);
     let id = client.store(&ctx, kind, &phone).await.unwrap();
     assert_eq!(client.store(&ctx, kind, &phone).await.unwrap(), id);
-    assert_eq!(
-        client.find(&ctx, kind, &phone).await.unwrap().as_ref(),
-        Some(&id)
-    );
+    assert_eq!(client.find(&ctx, kind, &phone).await.unwrap().as_ref(), Some(&id));
     let value = client.retrieve(&ctx, kind, &id).await.unwrap().unwrap();
     assert_eq!(value.expose_secret(), PHONE);
-    assert!(
-        client
-            .retrieve(&ctx, PersonalKind::Names, &id)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(client.retrieve(&ctx, PersonalKind::Names, &id).await.unwrap().is_none());
 
     let mut ids: Vec<String> = (0..2_500).map(|n| format!("{n:032x}")).collect();
     ids.push(id.clone());
     let values = client.bulk_retrieve(&ctx, kind, &ids).await.unwrap();
     assert_eq!(values.len(), 1);
     assert_eq!(values.get(&id).unwrap().expose_secret(), PHONE);
-    assert_eq!(
-        rig.sandbox
-            .calls("personal", "POST /v1/phones/bulk_retrieve"),
-        3
-    );
+    assert_eq!(rig.sandbox.calls("personal", "POST /v1/phones/bulk_retrieve"), 3);
 
     client.delete(&ctx, kind, &ids).await.unwrap();
     client.delete(&ctx, kind, &ids).await.unwrap();
@@ -50,11 +37,7 @@ async fn personal_keeps_its_contract() {
 async fn personal_refuses_bad_values_and_strangers() {
     let rig = rig(|_| {});
     let bad = SecretString::from("not-a-phone");
-    let error = rig
-        .personal
-        .store(&ctx(), PersonalKind::Phones, &bad)
-        .await
-        .unwrap_err();
+    let error = rig.personal.store(&ctx(), PersonalKind::Phones, &bad).await.unwrap_err();
     assert!(matches!(error, PersonalError::BadValue));
     assert_eq!(Error::from(error).kind(), Kind::InvalidInput);
 
@@ -63,31 +46,17 @@ async fn personal_refuses_bad_values_and_strangers() {
     let registered = UpstreamMetrics::register(&Metrics::default());
     let stranger = Personal::new(&stranger, &registered).unwrap();
     let phone = SecretString::from(PHONE);
-    let error = stranger
-        .find(&ctx(), PersonalKind::Phones, &phone)
-        .await
-        .unwrap_err();
+    let error = stranger.find(&ctx(), PersonalKind::Phones, &phone).await.unwrap_err();
     let error = Error::from(error);
-    assert_eq!(
-        (error.kind(), error.code()),
-        (Kind::Unavailable, "personal_unavailable")
-    );
+    assert_eq!((error.kind(), error.code()), (Kind::Unavailable, "personal_unavailable"));
     assert_eq!(error.chain(), "answered 401 Unauthorized");
 }
 
 #[actix_web::test]
 async fn nothing_personal_can_be_printed() {
     let rig = rig(|_| {});
-    let id = rig
-        .personal
-        .store(&ctx(), PersonalKind::Phones, &PHONE.into())
-        .await
-        .unwrap();
-    let value = rig
-        .personal
-        .retrieve(&ctx(), PersonalKind::Phones, &id)
-        .await
-        .unwrap();
+    let id = rig.personal.store(&ctx(), PersonalKind::Phones, &PHONE.into()).await.unwrap();
+    let value = rig.personal.retrieve(&ctx(), PersonalKind::Phones, &id).await.unwrap();
     let reply = rig.upstream.call(&ctx(), store()).await.unwrap();
     let wrong_type = reply.json::<u32>().unwrap_err();
     let error = UpstreamError::clone(&wrong_type).into_error("personal_unavailable");

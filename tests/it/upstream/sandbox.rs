@@ -20,16 +20,8 @@ async fn the_sandbox_is_steered_over_http_too() {
         (reply.status.as_u16(), body)
     };
     let fault = json!({"kind": "status", "status": 404, "times": 3});
-    assert_eq!(
-        send(Method::PUT, "/faults/personal", Some(fault.clone()))
-            .await
-            .0,
-        204
-    );
-    assert_eq!(
-        send(Method::GET, "/faults", None).await,
-        (200, json!({"personal": fault}))
-    );
+    assert_eq!(send(Method::PUT, "/faults/personal", Some(fault.clone())).await.0, 204);
+    assert_eq!(send(Method::GET, "/faults", None).await, (200, json!({"personal": fault})));
     assert_eq!(rig.send(store()).await, Ok(StatusCode::NOT_FOUND));
     assert_eq!(send(Method::DELETE, "/faults/personal", None).await.0, 204);
     assert_eq!(rig.send(store()).await, Ok(StatusCode::OK));

@@ -1,0 +1,221 @@
+//! The real server, in this process, with a database and a sandbox of its own.
+
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use actix_web::rt::System;
+use fleet::app::App;
+use fleet::platform::config::ConfigSource;
+use fleet::sandbox::{self, Sandbox, SandboxOptions};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+
+use super::client::{Caller, DISPATCHER_ID};
+use super::database::TestDatabase;
+use super::eventually;
+
+/// Callers of every test server: name, which is the token too, and audiences.
+const CALLERS: [(&str, &str); 6] = [
+    ("test-dispatcher", "'dispatcher'"),
+    ("test-driver", "'driver'"),
+    ("test-internal", "'internal'"),
+    ("test-other-internal", "'internal'"),
+    ("test-takeout", "'takeout'"),
+    ("test-all", "'dispatcher', 'driver', 'internal', 'takeout'"),
+];
+
+/// What a test server differs in from the usual one.
+#[derive(Default)]
+pub struct Builder {
+    config: Vec<String>,
+    database: Option<TestDatabase>,
+    does_not_wait: bool,
+}
+
+impl Builder {
+    /// TOML laid over the rest.
+    pub fn config(mut self, toml: impl Into<String>) -> Self {
+        self.config.push(toml.into());
+        self
+    }
+
+    /// A database that was made before (its URL may have been needed for `config`).
+    pub fn database(mut self, database: TestDatabase) -> Self {
+        self.database = Some(database);
+        self
+    }
+
+    /// Does not wait until the server is ready.
+    pub fn without_waiting(mut self) -> Self {
+        self.does_not_wait = true;
+        self
+    }
+
+    /// Starts it.
+    pub async fn start(self) -> TestApp {
+        let database = self.database.unwrap_or_else(TestDatabase::create);
+        let sandbox = start_sandbox();
+        let mut texts = vec![configuration(&database.url(), &sandbox.base_url("personal"))];
+        texts.extend(self.config);
+        let server = Server::start(ConfigSource::texts(texts));
+        let root = Caller::anonymous(format!("http://{}", server.addr));
+        let app = TestApp { root, server: Some(server), sandbox, database };
+        if !self.does_not_wait {
+            app.ready().await;
+        }
+        app
+    }
+}
+
+/// The configuration of a test server; a process under test can be given it as a file.
+pub fn configuration(database: &str, personal: &str) -> String {
+    let mut text = format!(
+        "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndrain_ms = 0\ngrace_ms = 5000\n\
+         [telemetry]\nlog = 'warn'\n\
+         [database]\nurl = '{database}'\npool_size = 8\n\
+         [upstreams.personal]\nbase_url = '{personal}'\ntoken = 'test-fleet'\n"
+    );
+    for (name, audiences) in CALLERS {
+        let digest = Sha256::digest(name.as_bytes());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        write!(
+            text,
+            "[[auth.callers]]\nname = '{name}'\ntoken_sha256 = '{digest}'\naudiences = [{audiences}]\n"
+        )
+        .expect("a text takes it");
+    }
+    text
+}
+
+/// Stand-ins on a free port.
+pub fn start_sandbox() -> Sandbox {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    sandbox::start(listener, &SandboxOptions::default()).expect("the sandbox")
+}
+
+/// A running server; stopped, and its database dropped, with this value.
+pub struct TestApp {
+    root: Caller,
+    server: Option<Server>,
+    pub sandbox: Sandbox,
+    pub database: TestDatabase,
+}
+
+impl TestApp {
+    /// Starts the usual server.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.as_ref().expect("a server that was not stopped").addr
+    }
+
+    /// Waits until it serves and everything it depends on is well.
+    pub async fn ready(&self) {
+        eventually("/readyz says ready", async || {
+            let answer = self.root.try_send(actix_web::http::Method::GET, "readyz", None).await;
+            answer.is_ok_and(|reply| reply.status == 200 && reply.json()["status"] == "ready")
+        })
+        .await;
+    }
+
+    /// Stops it gracefully; the database stays until this value is dropped.
+    pub fn stop(&mut self) {
+        drop(self.server.take());
+    }
+
+    /// A caller without a token, with paths from the root.
+    pub fn anonymous(&self) -> Caller {
+        self.root.clone()
+    }
+
+    /// A dispatcher of `park`; paths are below the domain's routes for dispatchers.
+    pub fn dispatcher(&self, domain: &str, park: &str) -> Caller {
+        self.caller("test-dispatcher", domain, "dispatcher")
+            .header("X-Park-Id", park)
+            .header("X-Dispatcher-Id", DISPATCHER_ID)
+    }
+
+    /// Another service.
+    pub fn internal(&self, domain: &str) -> Caller {
+        self.caller("test-internal", domain, "internal")
+    }
+
+    /// The data-subject service.
+    pub fn takeout(&self, domain: &str) -> Caller {
+        self.caller("test-takeout", domain, "takeout")
+    }
+
+    /// Whoever has this token.
+    pub fn caller(&self, token: &str, domain: &str, audience: &str) -> Caller {
+        self.root.below(&format!("{domain}/{audience}/v1")).token(token)
+    }
+
+    /// Sets the fault of a stand-in.
+    #[track_caller]
+    pub fn fault(&self, stand_in: &str, fault: Value) {
+        self.sandbox.set_fault(stand_in, fault).expect("a fault that there is");
+    }
+
+    /// The value of a metric's line; 0 when there is no such line.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let text = self.root.get("metrics").await.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+}
+
+/// A server on a thread of its own.
+struct Server {
+    addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(source: ConfigSource) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (started, wait) = mpsc::channel();
+        let serve = move || {
+            let app = match App::build(source) {
+                Ok(app) => app,
+                Err(error) => {
+                    let _ = started.send(Err(format!("{error:#}")));
+                    return;
+                }
+            };
+            let _ = started.send(app.local_addr().map_err(|error| error.to_string()));
+            let stop = async {
+                let _ = stopped.await;
+            };
+            System::new().block_on(app.run(stop)).expect("the server runs to its end");
+        };
+        let thread = thread::Builder::new().name("test-app".into()).spawn(serve).expect("a thread");
+        let addr = wait.recv().expect("the server says how it started");
+        let addr = addr.unwrap_or_else(|error| panic!("the server does not start: {error}"));
+        Self { addr, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let ended = self.thread.take().map(JoinHandle::join);
+        if let Some(Err(_)) = ended
+            && !thread::panicking()
+        {
+            panic!("the server panicked");
+        }
+    }
+}

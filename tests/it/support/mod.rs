@@ -1,0 +1,35 @@
+//! What the tests stand on: a server, a database and a client of their own for each.
+
+pub mod app;
+pub mod client;
+pub mod database;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// How long anything that must come true may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `holds`; panics when it does not within [`PATIENCE`].
+pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < PATIENCE, "did not come true in {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Runs `work` to its end on a thread and a runtime of its own: also where blocking is all that can
+/// be done, as in `Drop`.
+pub fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(work)
+    };
+    let joined = std::thread::spawn(run).join();
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
