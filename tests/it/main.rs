@@ -2,5 +2,6 @@
 //! stand-ins. `make test` runs them; folders bear the names of the domains and routes they try.
 
 mod fleet_customers;
+mod platform;
 mod support;
 mod upstream;

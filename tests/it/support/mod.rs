@@ -3,6 +3,11 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod raw;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

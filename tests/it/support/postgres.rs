@@ -9,10 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::PATIENCE;
 use super::ports::free_port;
 
-/// How long the server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
 
 /// A running (or stopped) server with data of its own; dropping it stops it and removes the data.
@@ -20,19 +19,19 @@ pub struct Postgres {
     data: PathBuf,
     port: u16,
     server: Option<Child>,
-    _home: Arc<Home>,
+    home: Arc<Home>,
 }
 
 impl Postgres {
     /// Makes a server and waits until it takes connections.
-    pub fn start() -> Self {
+    pub async fn start() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let home = Home::shared();
         let data = home.path.join(format!("data-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         // A copy takes a tenth of the time of another initdb.
         run(home.installation.as_owner("cp").arg("-a").args([&home.template(), &data]));
-        let mut postgres = Self { data, port: free_port(), server: None, _home: home };
-        postgres.start_again();
+        let mut postgres = Self { data, port: free_port(), server: None, home };
+        postgres.start_again().await;
         postgres
     }
 
@@ -43,14 +42,14 @@ impl Postgres {
 
     /// Stops it as a crash would: sessions are cut off, and the next start has to recover.
     pub fn stop_at_once(&mut self) {
-        self.stop("QUIT");
+        self.stop();
     }
 
     /// Starts it after a stop, and waits until it takes connections.
-    pub fn start_again(&mut self) {
+    pub async fn start_again(&mut self) {
         assert!(self.server.is_none(), "it runs");
         let log = fs::File::create(self.data.with_extension("log")).unwrap();
-        let mut command = self._home.installation.as_owner("postgres");
+        let mut command = self.home.installation.as_owner("postgres");
         command.arg("-D").arg(&self.data).args(["-p", &self.port.to_string()]);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.server = Some(command.spawn().unwrap());
@@ -60,7 +59,7 @@ impl Postgres {
             let log = || fs::read_to_string(self.data.with_extension("log")).unwrap_or_default();
             assert!(ended.is_none(), "PostgreSQL ended at once ({ended:?}):\n{}", log());
             assert!(started.elapsed() < PATIENCE, "PostgreSQL does not start:\n{}", log());
-            std::thread::sleep(POLL);
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -82,16 +81,11 @@ impl Postgres {
         lines.next().map(str::to_owned) == ours && lines.nth(6).map(str::trim) == Some("ready")
     }
 
-    fn stop(&mut self, signal: &str) {
+    fn stop(&mut self) {
         let Some(mut server) = self.server.take() else { return };
-        kill(signal, &[server.id()]);
-        let started = Instant::now();
-        while server.try_wait().unwrap().is_none() {
-            if started.elapsed() > PATIENCE {
-                kill("KILL", &[server.id()]);
-            }
-            std::thread::sleep(POLL);
-        }
+        kill("QUIT", &[server.id()]);
+        // It kills its own children after five seconds, if they do not end.
+        let _ = server.wait();
     }
 
     /// The server first: what is frozen starts no further process.
@@ -108,7 +102,7 @@ impl Drop for Postgres {
         if self.server.is_some() {
             self.thaw();
         }
-        self.stop("QUIT");
+        self.stop();
         let _ = fs::remove_dir_all(&self.data);
         let _ = fs::remove_file(self.data.with_extension("log"));
     }

@@ -1,19 +1,19 @@
 //! The real binary, as an operator runs it.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use actix_web::http::Method;
+
+use super::PATIENCE;
+use super::client::Caller;
 use super::ports::free_port;
 use super::postgres::kill;
 
-/// How long a process may take to start.
-const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A folder for a process's files; it goes when dropped.
@@ -109,25 +109,30 @@ impl Server {
     }
 
     /// Starts it and waits until it is ready.
-    pub fn start(config: &str, env: &[(&str, &str)]) -> Self {
+    pub async fn start(config: &str, env: &[(&str, &str)]) -> Self {
         let mut server = Self::spawn(config, env);
-        server.wait_for("/readyz", 200);
+        server.wait_for("readyz", 200).await;
         server
     }
 
     /// Waits until it answers `path` with `status`; fails when it ends before.
-    pub fn wait_for(&mut self, path: &str, status: u16) {
-        let started = Instant::now();
+    pub async fn wait_for(&mut self, path: &str, status: u16) {
+        let (started, caller) = (Instant::now(), self.anonymous());
         loop {
-            let answer = get(self.addr, path);
-            if answer.as_ref().is_some_and(|answer| answer.status == status) {
+            let answer = caller.try_send(Method::GET, path, None).await;
+            if answer.as_ref().is_ok_and(|answer| answer.status == status) {
                 return;
             }
             let ended = self.child.try_wait().unwrap();
             let state = || format!("{ended:?}, {answer:?}\n{}", self.output());
             assert!(ended.is_none() && started.elapsed() < PATIENCE, "{path}: {}", state());
-            std::thread::sleep(POLL);
+            tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// A caller without a token, with paths from the root.
+    pub fn anonymous(&self) -> Caller {
+        Caller::anonymous(format!("http://{}", self.addr))
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -157,14 +162,14 @@ impl Server {
     }
 
     /// Waits for its end; `None` when it still runs after `limit`.
-    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+    pub async fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         let started = Instant::now();
         loop {
             let ended = self.child.try_wait().unwrap();
             if ended.is_some() || started.elapsed() > limit {
                 return ended;
             }
-            std::thread::sleep(POLL);
+            tokio::time::sleep(POLL).await;
         }
     }
 }
@@ -175,82 +180,3 @@ impl Drop for Server {
         let _ = self.child.wait();
     }
 }
-
-/// An answer that was read to its end.
-#[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    /// Names in lower case.
-    pub headers: HashMap<String, String>,
-    pub body: String,
-}
-
-impl Reply {
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
-    }
-}
-
-/// `GET` of a path; `None` when there is no whole answer.
-pub fn get(addr: SocketAddr, path: &str) -> Option<Reply> {
-    exchange(addr, &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
-}
-
-/// A request with headers (`Name: value`) and a JSON body; `None` when there is no whole answer.
-pub fn send(
-    addr: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[&str],
-    body: &str,
-) -> Option<Reply> {
-    let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n",
-        body.len()
-    );
-    if !body.is_empty() {
-        head.push_str("Content-Type: application/json\r\n");
-    }
-    headers.iter().for_each(|header| head.push_str(&format!("{header}\r\n")));
-    exchange(addr, &format!("{head}\r\n{body}"))
-}
-
-/// Sends bytes as they are and reads the answer until the other side closes.
-pub fn exchange(addr: SocketAddr, request: &str) -> Option<Reply> {
-    let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(1)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
-    stream.write_all(request.as_bytes()).ok()?;
-    read_reply(&mut stream)
-}
-
-/// Reads one answer, whose connection is to be closed by the other side or which has a length.
-pub fn read_reply(stream: &mut TcpStream) -> Option<Reply> {
-    let mut bytes = Vec::new();
-    let mut piece = [0; 16 * 1024];
-    loop {
-        if let Some(reply) = whole_reply(&bytes, false) {
-            return Some(reply);
-        }
-        match stream.read(&mut piece) {
-            Ok(0) => return whole_reply(&bytes, true),
-            Ok(read) => bytes.extend_from_slice(&piece[..read]),
-            Err(_) => return None,
-        }
-    }
-}
-
-fn whole_reply(bytes: &[u8], ended: bool) -> Option<Reply> {
-    let text = String::from_utf8_lossy(bytes);
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let header = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        Some((name.to_ascii_lowercase(), value.trim().to_owned()))
-    };
-    let headers: HashMap<String, String> = lines.filter_map(header).collect();
-    let length = headers.get("content-length").and_then(|length| length.parse().ok());
-    let whole = length.map_or(ended || status == 204, |length: usize| body.len() >= length);
-    whole.then(|| Reply { status, headers, body: body.to_owned() })
-}
-

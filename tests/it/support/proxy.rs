@@ -137,12 +137,10 @@ async fn connection(client: TcpStream, target: SocketAddr, mut modes: watch::Rec
     let _ = client.set_nodelay(true);
     // Closing then sends a reset, whatever is still unread.
     let _ = client.set_zero_linger();
-    if let Mode::Close | Mode::BlackHole = *modes.borrow_and_update() {
-        // A black hole does not even connect: the server sees nothing of it.
-        let wait = modes.wait_for(|mode| *mode != Mode::BlackHole).await;
-        if wait.is_err() || wait.is_ok_and(|mode| *mode == Mode::Close) {
-            return;
-        }
+    // A black hole does not even connect: the server sees nothing of it.
+    let mode = modes.wait_for(|mode| *mode != Mode::BlackHole).await.map(|mode| *mode);
+    if !mode.is_ok_and(|mode| mode != Mode::Close) {
+        return;
     }
     let Ok(server) = TcpStream::connect(target).await else { return };
     let _ = server.set_nodelay(true);

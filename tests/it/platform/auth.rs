@@ -1,0 +1,198 @@
+//! Every operation of the API document, as callers who may not call it.
+
+use actix_web::http::Method;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{DOMAIN, NOBODY, PARK};
+use crate::support::app::TestApp;
+use crate::support::client::{Caller, Reply};
+
+/// Audiences, and the test caller that may call as each and as no other.
+const AUDIENCES: [(&str, &str); 4] = [
+    ("dispatcher", "test-dispatcher"),
+    ("driver", "test-driver"),
+    ("internal", "test-internal"),
+    ("takeout", "test-takeout"),
+];
+
+/// An operation as the document has it.
+struct Operation {
+    method: Method,
+    template: String,
+    description: Value,
+}
+
+impl Operation {
+    /// `None` for service routes.
+    fn audience(&self) -> Option<&str> {
+        let mut segments = self.template.split('/').skip(1);
+        (segments.next() == Some(DOMAIN)).then(|| segments.next().expect("an audience"))
+    }
+
+    async fn call(&self, caller: &Caller) -> Reply {
+        let path = self.template.trim_start_matches('/');
+        let path = path.replace("{personal_phone_id}", NOBODY);
+        let path = path.replace("{item_id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+        assert!(!path.contains('{'), "a parameter that this test does not know: {path}");
+        let body = self.description["requestBody"].is_object().then(|| "{}".to_owned());
+        let reply = caller.send(self.method.clone(), &path, body).await;
+        let documented = self.description["responses"][reply.status.to_string()].is_object();
+        assert!(documented, "{self}: {} is not documented: {}", reply.status, reply.text());
+        reply
+    }
+}
+
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method, self.template)
+    }
+}
+
+async fn operations(app: &TestApp) -> Vec<Operation> {
+    let document = app.anonymous().get("openapi.json").await.expect(200);
+    let mut found = Vec::new();
+    for (template, item) in document["paths"].as_object().expect("paths") {
+        for (method, description) in item.as_object().expect("operations") {
+            found.push(Operation {
+                method: method.to_uppercase().parse().expect("a method"),
+                template: template.clone(),
+                description: description.clone(),
+            });
+        }
+    }
+    found
+}
+
+/// The operations of domains, each with its audience and the caller that may call it.
+async fn guarded(app: &TestApp) -> Vec<(Operation, &'static str)> {
+    let mut found = Vec::new();
+    for operation in operations(app).await {
+        let Some(audience) = operation.audience() else { continue };
+        let known = AUDIENCES.iter().find(|(name, _)| *name == audience);
+        let (_, token) = known.unwrap_or_else(|| panic!("{operation}: no such audience"));
+        found.push((operation, *token));
+    }
+    assert!(found.len() >= 18, "{} operations", found.len());
+    found
+}
+
+fn with_identity(caller: &Caller) -> Caller {
+    caller
+        .header("X-Park-Id", PARK)
+        .header("X-Dispatcher-Id", "1")
+        .header("X-Driver-Profile-Id", "driver-1")
+}
+
+#[actix_web::test]
+async fn without_a_known_token_every_operation_is_closed() {
+    let app = TestApp::start().await;
+    let anonymous = with_identity(&app.anonymous());
+    for (operation, token) in guarded(&app).await {
+        for caller in [
+            anonymous.clone(),
+            anonymous.token("unknown"),
+            anonymous.header("Authorization", token),
+            anonymous.header("Authorization", &format!("Basic {token}")),
+            anonymous.header("Authorization", "Bearer "),
+        ] {
+            let reply = operation.call(&caller).await;
+            reply.problem(401, "unauthenticated");
+            assert_eq!(reply.header("www-authenticate"), "Bearer", "{operation}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_token_of_another_audience_opens_nothing() {
+    let app = TestApp::start().await;
+    let anonymous = with_identity(&app.anonymous());
+    for (operation, own) in guarded(&app).await {
+        for (_, token) in AUDIENCES {
+            let reply = operation.call(&anonymous.token(token)).await;
+            let is_closed = reply.status == 403;
+            assert_eq!(is_closed, token != own, "{operation} as {token}: {}", reply.text());
+            if is_closed {
+                reply.problem(403, "forbidden");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_token_limited_to_another_domain_opens_nothing() {
+    let digest: String =
+        Sha256::digest("elsewhere").iter().map(|byte| format!("{byte:02x}")).collect();
+    let limited = format!(
+        "[[auth.callers]]\nname = 'elsewhere'\ntoken_sha256 = '{digest}'\n\
+         audiences = ['dispatcher', 'driver', 'internal', 'takeout']\n\
+         domains = ['fleet-orders-manager']\n"
+    );
+    let app = TestApp::builder().config(limited).start().await;
+    let caller = with_identity(&app.anonymous()).token("elsewhere");
+    for (operation, _) in guarded(&app).await {
+        operation.call(&caller).await.problem(403, "forbidden");
+    }
+}
+
+#[actix_web::test]
+async fn identities_are_asked_for_by_every_operation_whose_audience_has_one() {
+    let app = TestApp::start().await;
+    let (long, not_ascii) = ("x".repeat(65), "\u{43f}");
+    let ids = ["", "a b", long.as_str(), not_ascii];
+    let numbers = ["", "one", "1.5", "9223372036854775808", "0x10"];
+    for (operation, token) in guarded(&app).await {
+        let headers: &[(&str, &[&str])] = match operation.audience().expect("an audience") {
+            "dispatcher" => &[("X-Park-Id", &ids), ("X-Dispatcher-Id", &numbers)],
+            "driver" => &[("X-Park-Id", &ids), ("X-Driver-Profile-Id", &ids)],
+            _ => &[],
+        };
+        let caller = with_identity(&app.anonymous()).token(token);
+        for (name, malformed) in headers {
+            let reply = operation.call(&caller.without(name)).await;
+            let problem = reply.problem(400, "invalid_identity");
+            assert!(problem["detail"].as_str().expect("a text").contains(name), "{problem}");
+            for value in *malformed {
+                operation.call(&caller.header(name, value)).await.problem(400, "invalid_identity");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn service_routes_need_no_token() {
+    let app = TestApp::start().await;
+    let service: Vec<Operation> =
+        operations(&app).await.into_iter().filter(|one| one.audience().is_none()).collect();
+    assert_eq!(service.len(), 5);
+    for operation in service {
+        let reply = operation.call(&app.anonymous()).await;
+        assert_eq!(reply.status, 200, "{operation}: {}", reply.text());
+    }
+    assert_eq!(app.anonymous().get("docs/").await.status, 200);
+}
+
+#[actix_web::test]
+async fn every_operation_has_a_name_of_its_own_and_tells_its_failures() {
+    let app = TestApp::start().await;
+    let mut names = std::collections::HashSet::new();
+    for operation in operations(&app).await {
+        let name = operation.description["operationId"].as_str();
+        let name = name.unwrap_or_else(|| panic!("{operation} has no operationId"));
+        assert!(names.insert(name.to_owned()), "{operation}: {name} is taken");
+        assert!(operation.description["tags"].is_array(), "{operation} has no tag");
+        if operation.audience().is_none() {
+            continue;
+        }
+        let mut statuses = vec!["400", "401", "403", "408", "500", "503", "504"];
+        if operation.description["requestBody"].is_object() {
+            statuses.extend(["413", "415"]);
+        }
+        for status in statuses {
+            let content = &operation.description["responses"][status]["content"];
+            assert!(content["application/problem+json"].is_object(), "{operation}: {status}");
+        }
+        let security = &operation.description["security"];
+        assert!(security.is_null(), "{operation} loosens the document's security: {security}");
+    }
+}
