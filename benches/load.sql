@@ -1,0 +1,43 @@
+-- Customers as they come in real life: keys in no order, a few parks with many of them. :rows rows.
+SET synchronous_commit = off;
+SET client_min_messages = warning;
+
+CREATE SCHEMA IF NOT EXISTS bench;
+-- Ids of 32 hexadecimal digits as src/platform/database/packed_id.rs packs them, of the i-th
+-- customer. Plain expressions: the planner puts them in place of the call.
+CREATE OR REPLACE FUNCTION bench.id(i bigint, kind bigint) RETURNS bytea LANGUAGE sql IMMUTABLE
+    RETURN '\x01'::bytea || int8send(hashint8extended(i, kind)) || int8send(hashint8extended(i, kind + 1));
+CREATE OR REPLACE FUNCTION bench.phone(i bigint) RETURNS bytea LANGUAGE sql IMMUTABLE
+    RETURN bench.id(i, 10);
+-- 300 parks; the largest has 6 % of the customers.
+CREATE OR REPLACE FUNCTION bench.park(i bigint) RETURNS bytea LANGUAGE sql IMMUTABLE
+    RETURN bench.id(300 * (i * 7919 % 10007) * (i * 7919 % 10007) / (10007 * 10007), 20);
+
+CREATE FUNCTION bench.customers(first bigint, last bigint, with_options real)
+RETURNS SETOF fleet_customers.customers LANGUAGE sql
+BEGIN ATOMIC
+    SELECT at - interval '30 days', at, at - interval '30 days', at, 1 + (i % 20)::integer, 1,
+           CASE WHEN random() < 0.5 THEN random() < 0.5 END,
+           bench.park(i), bench.phone(i), CASE WHEN random() < 0.6 THEN bench.id(i, 30) END,
+           CASE WHEN random() < with_options THEN
+               '{"v":1,"classes":["econom"],"requirements":{},"payment_type":"cash"}'::jsonb END
+    FROM (SELECT i, now() - random() * interval '90 days' AS at
+          FROM generate_series(first, last) i) orders;
+END;
+
+INSERT INTO fleet_customers.customers
+SELECT (c).* FROM (SELECT bench.customers(1, :rows, 0.2) AS c) loaded;
+VACUUM ANALYZE fleet_customers.customers;
+
+-- The table when every customer has options, from a sample; its indices do not change.
+CREATE TABLE bench.with_options (LIKE fleet_customers.customers);
+INSERT INTO bench.with_options SELECT * FROM bench.customers(1, 100000, 1);
+
+CREATE TABLE bench.sizes AS
+SELECT 'heap' AS name, pg_table_size('fleet_customers.customers') AS bytes
+UNION ALL
+SELECT indexrelid::regclass::text, pg_relation_size(indexrelid)
+FROM pg_index WHERE indrelid = 'fleet_customers.customers'::regclass
+UNION ALL
+SELECT 'heap, all with options', pg_table_size('bench.with_options') * :rows / 100000;
+CREATE TABLE bench.loaded AS SELECT :rows::bigint AS rows;

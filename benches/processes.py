@@ -1,0 +1,93 @@
+"""The server as a process of ours, and what processes use."""
+
+import hashlib
+import http.client
+import json
+import os
+import subprocess
+import time
+
+TOKEN = "bench"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """The release server with its defaults and one caller. Database and address: FLEET__…"""
+
+    def __init__(self, work):
+        self.address = os.environ["FLEET__HTTP__LISTEN"]
+        config = f"{work}/config.toml"
+        digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(
+                f'[[auth.callers]]\nname = "bench"\ntoken_sha256 = "{digest}"\n'
+                'audiences = ["internal"]\n'
+            )
+        started = time.monotonic()
+        with open(f"{work}/server.log", "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [f"{work}/fleet", "serve", "--config", config], stdout=log, stderr=log
+            )
+        self.ready_ms = self._await_ready(started)
+
+    def _await_ready(self, started):
+        while time.monotonic() < started + 30 and self.process.poll() is None:
+            try:
+                if self.call("GET", "/readyz")[0] == 200:
+                    return (time.monotonic() - started) * 1000
+            except OSError:
+                pass
+            time.sleep(0.001)
+        self.stop()
+        raise SystemExit("error: the server did not become ready (see .local/bench/server.log)")
+
+    def call(self, method, path, body=None):
+        connection = http.client.HTTPConnection(self.address, timeout=5)
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        connection.request(method, path, json.dumps(body) if body else None, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        return answer.status, text
+
+    def rss_mb(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["VmRSS"].split()[0]) / 1024
+
+    def cpu_ms(self):
+        return own_cpu_ms(self.process.pid)
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def fields(pid):
+    """/proc/PID/stat behind the command's name, which may hold spaces."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return file.read().rpartition(")")[2].split()
+
+
+def own_cpu_ms(pid):
+    user, system = fields(pid)[11:13]
+    return (int(user) + int(system)) * 1000 / TICKS
+
+
+def family_cpu_ms(postmaster):
+    """PostgreSQL: its first process, those it waited for, and those that run."""
+    if not postmaster:
+        return 0.0
+    waited = sum(int(ticks) for ticks in fields(postmaster)[13:15]) * 1000 / TICKS
+    total = own_cpu_ms(postmaster) + waited
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if int(fields(pid)[1]) == postmaster:
+                total += own_cpu_ms(pid)
+        except OSError:
+            continue  # It ended meanwhile.
+    return total
