@@ -1,7 +1,6 @@
 //! The composition root: reading this file shows everything that runs.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +45,8 @@ struct Process {
     domains: Domains,
     statuses: Vec<Mutex<Status>>,
     shared: Arc<Shared>,
-    maintained: AtomicBool,
+    #[cfg(feature = "database")]
+    maintained: std::sync::Once,
     #[cfg(feature = "database")]
     probe: crate::platform::database::Probe,
 }
@@ -116,7 +116,8 @@ impl App {
             statuses: domains.iter().map(|_| Mutex::new(Status::Starting)).collect(),
             domains: Arc::clone(&domains),
             shared: Arc::default(),
-            maintained: AtomicBool::new(false),
+            #[cfg(feature = "database")]
+            maintained: std::sync::Once::new(),
             #[cfg(feature = "database")]
             probe: crate::platform::database::Probe::default(),
         });
@@ -223,17 +224,12 @@ impl Process {
     #[cfg(feature = "database")]
     fn maintain(&self, database: crate::platform::database::Database) {
         use crate::platform::database::{idempotency::PLATFORM, maintain};
-        if self.maintained.swap(true, Ordering::Relaxed) {
-            return;
-        }
         let owned = self.domains.iter().filter_map(|domain| domain.migrations());
         let schemas = owned.chain([PLATFORM]).map(|migrations| migrations.schema).collect();
-        self.runtime.spawn(maintain(
-            database,
-            self.metrics.clone(),
-            schemas,
-            self.shutdown.clone(),
-        ));
+        let work = maintain(database, self.metrics.clone(), schemas, self.shutdown.clone());
+        self.maintained.call_once(|| {
+            self.runtime.spawn(work);
+        });
     }
 
     fn set_status(&self, index: usize, status: Status) {

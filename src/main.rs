@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use fleet::app::App;
 use fleet::commands;
-use fleet::platform::config::{ConfigSource, CoreSettings};
+use fleet::platform::config::ConfigSource;
 use fleet::platform::telemetry::logs;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -68,8 +68,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Doctor => return doctor(&source),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => {
-            logs::install(&CoreSettings::defaults()?.telemetry)
-                .map_err(anyhow::Error::from_boxed)?;
+            let core = fleet::platform::config::CoreSettings::defaults()?;
+            logs::install(&core.telemetry).map_err(anyhow::Error::from_boxed)?;
             actix_web::rt::System::new().block_on(fleet::sandbox::run(options))?;
         }
     }

@@ -61,6 +61,7 @@ pub struct Platform {
     pub shutdown: Shutdown,
     /// A multi-thread runtime that lives as long as the process.
     pub runtime: Handle,
+    #[cfg_attr(not(any(feature = "database", feature = "upstream")), allow(dead_code))]
     shared: Arc<Shared>,
 }
 

@@ -75,6 +75,15 @@ start() {
   done
 }
 
+# wait_for_line NAME PATTERN SECONDS: until the log of a service we started has such a line.
+wait_for_line() {
+  local deadline=$((SECONDS + $3))
+  until grep -qE "$2" "$LOG/$1.log"; do
+    ((SECONDS < deadline)) || show_log_and_die "$1" "$1 did not log '$2' in time"
+    sleep 0.2
+  done
+}
+
 show_log_and_die() {
   printf -- '--- last lines of .local/log/%s.log\n' "$1" >&2
   tail -n 25 "$LOG/$1.log" >&2 || true

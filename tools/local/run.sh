@@ -45,11 +45,7 @@ start fleet "$base/readyz" 60 \
 # The stand-ins give an empty server a few hundred customers through its own API: the calls below
 # look one of them up.
 say "waiting for the example customers"
-for _ in $(seq 120); do
-  ! grep -qE 'example customers were added|there are customers already|seeding failed' \
-    .local/log/sandbox.log || break
-  sleep 0.5
-done
+wait_for_line sandbox 'example customers were added|there are customers already' 60
 
 cat <<TEXT
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use garde::Validate;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, schema::Schema};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::platform::ids::{ParkId, PersonalId};
@@ -52,8 +53,10 @@ pub struct CustomerView {
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
     /// At most 50, oldest first.
+    #[schema(value_type = Vec<FavouriteLocation>)]
     pub favourite_locations: Vec<Item<Location>>,
     /// At most 50, oldest first.
+    #[schema(value_type = Vec<RecurringRoute>)]
     pub recurring_routes: Vec<Item<Route>>,
     /// Services that did not answer, so that fields are missing: `personal`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -75,7 +78,7 @@ pub struct OrderOptions {
     /// Tariff classes.
     #[serde(default)]
     #[garde(length(max = 20), inner(length(chars, min = 1, max = 64), custom(no_control)))]
-    #[schema(max_items = 20)]
+    #[schema(max_items = 20, value_type = Vec<TariffClass>)]
     pub classes: Vec<String>,
     /// Requirements of the order by name; values are whatever the order takes.
     #[serde(default)]
@@ -85,15 +88,23 @@ pub struct OrderOptions {
     /// A comment for the driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = MAX_TEXT), custom(no_nul))]
+    #[schema(max_length = 1000, pattern = "^[^\\u0000]*$")]
     pub comment: Option<String>,
     /// How the passenger pays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, min = 1, max = 64), custom(no_control))]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub payment_type: Option<String>,
 }
 
+/// A tariff class, such as `econom`.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct TariffClass(String);
+
 /// One of a customer's favourite locations or recurring routes.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Item<T> {
     /// Made by the server.
     pub id: Uuid,
@@ -102,17 +113,52 @@ pub struct Item<T> {
     pub body: T,
 }
 
+/// Names the schema of an [`Item`]: the body's, with the id in it. (A derived one would say "both of
+/// these", and the body's allows no further member.)
+macro_rules! item_schema {
+    ($(#[$doc:meta])* $name:ident, $body:ty) => {
+        $(#[$doc])*
+        pub struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let mut schema = <$body>::schema();
+                if let RefOr::T(Schema::Object(object)) = &mut schema {
+                    object.properties.insert("id".to_owned(), String::schema());
+                    object.required.push("id".to_owned());
+                }
+                schema
+            }
+        }
+
+        impl ToSchema for $name {
+            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                <$body>::schemas(schemas);
+            }
+        }
+    };
+}
+
+item_schema! {
+    /// Schema of a favourite location with its id.
+    FavouriteLocation, Location
+}
+item_schema! {
+    /// Schema of a recurring route with its id.
+    RecurringRoute, Route
+}
+
 /// A place the passenger often goes to or from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Location {
     /// What the passenger calls it.
     #[garde(length(chars, min = 1, max = MAX_NAME), custom(no_nul))]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000]*$")]
     pub label: String,
     /// As it is shown.
     #[garde(length(chars, min = 1, max = MAX_TEXT), custom(no_nul))]
-    #[schema(min_length = 1, max_length = 1000)]
+    #[schema(min_length = 1, max_length = 1000, pattern = "^[^\\u0000]*$")]
     pub address: String,
     /// Degrees north.
     #[garde(range(min = -90.0, max = 90.0))]
@@ -125,12 +171,12 @@ pub struct Location {
     /// Entrance or porch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = MAX_NAME), custom(no_nul))]
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = "^[^\\u0000]*$")]
     pub entrance: Option<String>,
     /// A comment for the driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(chars, max = MAX_TEXT), custom(no_nul))]
-    #[schema(max_length = 1000)]
+    #[schema(max_length = 1000, pattern = "^[^\\u0000]*$")]
     pub comment: Option<String>,
 }
 
@@ -140,7 +186,7 @@ pub struct Location {
 pub struct Route {
     /// What the passenger calls it.
     #[garde(length(chars, min = 1, max = MAX_NAME), custom(no_nul))]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000]*$")]
     pub label: String,
     /// In the order of the way.
     #[garde(length(min = 2, max = 10), dive)]
@@ -166,7 +212,7 @@ pub struct RoutePoint {
     pub lon: f64,
     /// As it is shown.
     #[garde(length(chars, min = 1, max = MAX_TEXT), custom(no_nul))]
-    #[schema(min_length = 1, max_length = 1000)]
+    #[schema(min_length = 1, max_length = 1000, pattern = "^[^\\u0000]*$")]
     pub address: String,
 }
 
@@ -176,7 +222,7 @@ pub struct RoutePoint {
 pub struct Schedule {
     /// Each at most once.
     #[garde(length(min = 1, max = 7), custom(distinct))]
-    #[schema(min_items = 1, max_items = 7)]
+    #[schema(min_items = 1, max_items = 7, value_type = std::collections::BTreeSet<Weekday>)]
     pub weekdays: Vec<Weekday>,
     /// `HH:MM`, 24 hours.
     #[garde(custom(is_local_time))]
@@ -184,9 +230,15 @@ pub struct Schedule {
     pub local_time: String,
     /// An IANA name, such as `Europe/Moscow`.
     #[garde(length(chars, max = 64), custom(is_time_zone))]
-    #[schema(max_length = 64, example = "Europe/Moscow")]
+    #[schema(example = "Europe/Moscow", value_type = TimeZoneName)]
     pub time_zone: String,
 }
+
+/// An IANA time zone; a few of them stand for all.
+#[derive(ToSchema)]
+#[schema(max_length = 64)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct TimeZoneName(String);
 
 /// A day of the week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -219,7 +271,11 @@ pub struct CustomerEdit {
     /// The passenger's name; stored only as an id of `personal`.
     #[serde(default)]
     #[garde(inner(custom(person_name)))]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    )]
     pub name: Option<String>,
     /// Whether text messages on an order's status are wanted.
     #[garde(skip)]
@@ -237,7 +293,7 @@ pub struct CustomerPatch {
     /// The passenger's name, or null to remove it.
     #[serde(default)]
     #[garde(custom(patched_name))]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub name: Patch<String>,
     /// Whether text messages on an order's status are wanted; null means no.
     #[serde(default)]
@@ -255,10 +311,13 @@ pub struct CustomerPatch {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only its schema is used")]
 pub struct OrderOptionsPatch {
-    classes: Option<Vec<String>>,
+    #[schema(max_items = 20)]
+    classes: Option<Vec<TariffClass>>,
     #[schema(value_type = Option<Object>)]
     requirements: Option<serde_json::Value>,
+    #[schema(max_length = 1000, pattern = "^[^\\u0000]*$")]
     comment: Option<String>,
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     payment_type: Option<String>,
 }
 
@@ -281,7 +340,11 @@ pub struct Upsert {
     /// The passenger's name; stored only as an id of `personal`.
     #[serde(default)]
     #[garde(inner(custom(person_name)))]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    )]
     pub name: Option<String>,
     /// Whether text messages on an order's status are wanted.
     #[serde(default)]

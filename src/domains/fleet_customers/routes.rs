@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::items::{ItemKind, Versioned};
 use super::model::{
-    CustomerEdit, CustomerPatch, CustomerView, FindByPhone, Item, Location, Retrieve, Route, Upsert,
+    CustomerEdit, CustomerPatch, CustomerView, FavouriteLocation, FindByPhone, Item, Location,
+    RecurringRoute, Retrieve, Route, Upsert,
 };
 use super::service::{Answer, Customers};
 use crate::platform::domain::Live;
@@ -199,14 +200,14 @@ async fn remove(
 /// The five routes of one kind of item.
 macro_rules! item_routes {
     (
-        $kind:ident, $what:literal, $path:literal, $item_path:literal,
+        $kind:ident $schema:ident, $what:literal, $path:literal, $item_path:literal,
         $add:ident $add_id:literal, $list:ident $list_id:literal, $get:ident $get_id:literal,
         $replace:ident $replace_id:literal, $remove:ident $remove_id:literal
     ) => {
         #[doc = concat!("Adds a ", $what, ".")]
         #[utoipa::path(operation_id = $add_id, tag = "fleet-customers",
             params(DispatcherHeaders, CustomerPath, IdempotencyHeader), request_body = $kind,
-            responses((status = 201, body = Item<$kind>, description = "It was added",
+            responses((status = 201, body = $schema, description = "It was added",
                 headers(("ETag" = String, description = "The version"),
                     ("Location" = String, description = "Where it is"))), CreateProblems))]
         #[post($path)]
@@ -227,7 +228,7 @@ macro_rules! item_routes {
         #[doc = concat!("Every ", $what, " of a passenger, oldest first.")]
         #[utoipa::path(operation_id = $list_id, tag = "fleet-customers",
             params(DispatcherHeaders, CustomerPath),
-            responses((status = 200, body = Items<Item<$kind>>, description = "All of them"), ReadProblems))]
+            responses((status = 200, body = Items<$schema>, description = "All of them"), ReadProblems))]
         #[get($path)]
         async fn $list(
             dispatcher: Dispatcher,
@@ -241,7 +242,7 @@ macro_rules! item_routes {
         #[doc = concat!("One ", $what, ".")]
         #[utoipa::path(operation_id = $get_id, tag = "fleet-customers",
             params(DispatcherHeaders, ItemPath),
-            responses((status = 200, body = Item<$kind>, description = "It",
+            responses((status = 200, body = $schema, description = "It",
                 headers(("ETag" = String, description = "The version"))), ReadProblems))]
         #[get($item_path)]
         async fn $get(
@@ -257,7 +258,7 @@ macro_rules! item_routes {
         #[doc = concat!("Replaces a ", $what, ".")]
         #[utoipa::path(operation_id = $replace_id, tag = "fleet-customers",
             params(DispatcherHeaders, ItemPath, IfMatchHeader), request_body = $kind,
-            responses((status = 200, body = Item<$kind>, description = "As it is now",
+            responses((status = 200, body = $schema, description = "As it is now",
                 headers(("ETag" = String, description = "The version"))), EditProblems))]
         #[put($item_path)]
         async fn $replace(
@@ -293,7 +294,7 @@ macro_rules! item_routes {
 }
 
 item_routes!(
-    Location,
+    Location FavouriteLocation,
     "favourite location",
     "/dispatcher/v1/customers/{personal_phone_id}/favourite-locations",
     "/dispatcher/v1/customers/{personal_phone_id}/favourite-locations/{item_id}",
@@ -305,7 +306,7 @@ item_routes!(
 );
 
 item_routes!(
-    Route,
+    Route RecurringRoute,
     "recurring route",
     "/dispatcher/v1/customers/{personal_phone_id}/recurring-routes",
     "/dispatcher/v1/customers/{personal_phone_id}/recurring-routes/{item_id}",

@@ -27,6 +27,7 @@ pub use maintenance::maintain;
 pub use packed_id::PackedId;
 pub use pool::Database;
 pub use probe::Probe;
+#[allow(unused_imports, reason = "not every set of features has a hot statement")]
 pub(crate) use statement::prepared_statement;
 
 /// The connection type of every store.

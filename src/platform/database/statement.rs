@@ -5,6 +5,7 @@
 
 /// Declares a statement whose text is constant: a text, then each parameter with the text behind
 /// it. The named type can be loaded through `RunQueryDsl` and is cached by its type.
+#[allow(unused_macros, reason = "not every set of features has a hot statement")]
 macro_rules! prepared_statement {
     (
         $(#[$doc:meta])*
@@ -44,4 +45,5 @@ macro_rules! prepared_statement {
     };
 }
 
+#[allow(unused_imports, reason = "as above")]
 pub(crate) use prepared_statement;

@@ -1,0 +1,101 @@
+//! `fleet doctor`: tries everything once and says what to do.
+
+use crate::platform::config::{Config, ConfigSource};
+use crate::platform::domain::Domain;
+
+/// One thing that was looked at.
+pub struct Finding {
+    /// What it is.
+    pub subject: String,
+    /// `None` when it is well, else what is wrong and what to do.
+    pub trouble: Option<String>,
+}
+
+/// Tries the configuration and every dependency of the enabled domains. Must run where local tasks
+/// can be spawned.
+///
+/// # Errors
+/// A configuration file cannot be read.
+pub async fn doctor(source: &ConfigSource) -> anyhow::Result<Vec<Finding>> {
+    let config = source.load()?;
+    let faults = super::check_config(source)?;
+    let trouble = (!faults.is_empty()).then(|| {
+        format!("{}; mend these keys (fleet check-config shows them alone)", super::list(&faults))
+    });
+    let mut findings = vec![Finding { subject: "configuration".to_owned(), trouble }];
+    let domains = super::enabled(&config);
+    findings.extend(database(&config, &domains).await);
+    findings.extend(upstreams(&config, &domains).await);
+    Ok(findings)
+}
+
+#[cfg(any(feature = "database", feature = "upstream"))]
+const SECTION_INVALID: &str = "not tried: its section is not valid";
+
+/// How long one dependency has to answer.
+#[cfg(any(feature = "database", feature = "upstream"))]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+
+#[cfg(feature = "database")]
+async fn database(config: &Config, domains: &[Box<dyn Domain>]) -> Option<Finding> {
+    use crate::platform::database::{Database, idempotency::PLATFORM};
+    use crate::platform::error::Error;
+    use crate::platform::telemetry::metrics::Metrics;
+    let owned: Vec<_> = domains.iter().filter_map(|domain| domain.migrations()).collect();
+    if owned.is_empty() {
+        return None;
+    }
+    let subject = "postgresql".to_owned();
+    let Ok(settings) = config.section("database") else {
+        return Some(Finding { subject, trouble: Some(SECTION_INVALID.to_owned()) });
+    };
+    let count_pending = async {
+        let runtime = tokio::runtime::Handle::current();
+        let database = Database::new(settings, &Metrics::default(), runtime)?;
+        let mut pending = 0;
+        for migrations in owned.into_iter().chain([PLATFORM]) {
+            pending += database.pending(migrations).await?;
+        }
+        Ok::<usize, Error>(pending)
+    };
+    let trouble = match tokio::time::timeout(PATIENCE, count_pending).await {
+        Ok(Ok(0)) => None,
+        Ok(Ok(pending)) => Some(format!("{pending} migrations are pending; run: fleet migrate")),
+        Ok(Err(error)) => Some(format!(
+            "{}; does it run, and are host, user and password in database.url right?",
+            error.chain()
+        )),
+        Err(_) => Some("no answer in 3 s; is the host in database.url reachable?".to_owned()),
+    };
+    Some(Finding { subject, trouble })
+}
+
+#[cfg(not(feature = "database"))]
+async fn database(_: &Config, _: &[Box<dyn Domain>]) -> Option<Finding> {
+    None
+}
+
+#[cfg(feature = "upstream")]
+async fn upstreams(config: &Config, domains: &[Box<dyn Domain>]) -> Vec<Finding> {
+    use crate::platform::upstream::{UpstreamSettings, probe};
+    let names = domains.iter().flat_map(|domain| domain.upstreams());
+    let names: std::collections::BTreeSet<&str> = names.copied().collect();
+    let mut findings = Vec::new();
+    for name in names {
+        let subject = format!("upstreams.{name}");
+        let trouble = match config.section::<UpstreamSettings>(&subject) {
+            Err(_) => Some(SECTION_INVALID.to_owned()),
+            Ok(settings) => match probe(&settings, PATIENCE).await {
+                Ok(()) => None,
+                Err(error) => Some(format!("{error}; does it run, and is its base_url right?")),
+            },
+        };
+        findings.push(Finding { subject, trouble });
+    }
+    findings
+}
+
+#[cfg(not(feature = "upstream"))]
+async fn upstreams(_: &Config, _: &[Box<dyn Domain>]) -> Vec<Finding> {
+    Vec::new()
+}

@@ -1,0 +1,107 @@
+//! What the binary does beside serving: check, migrate, document, diagnose.
+
+mod doctor;
+
+pub use doctor::{Finding, doctor};
+
+use crate::app::{self, compiled};
+use crate::platform::config::{Config, ConfigSource, CoreSettings, Fault};
+use crate::platform::domain::Domain;
+use crate::platform::http;
+use crate::platform::telemetry::metrics::Metrics;
+
+/// Everything that is wrong with a configuration, for the domains it enables.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn check_config(source: &ConfigSource) -> anyhow::Result<Vec<Fault>> {
+    let config = source.load()?;
+    let mut faults = CoreSettings::read(&config, &compiled()).err().unwrap_or_default();
+    let mut add = |found: Vec<Fault>| {
+        for fault in found {
+            // Domains that share a section find its faults each.
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+    };
+    for domain in enabled(&config) {
+        add(domain.check(&config));
+        add(shared_faults(domain.as_ref(), &config));
+    }
+    Ok(faults)
+}
+
+/// Faults in the sections of what a domain uses together with others.
+fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    [database_faults(domain, config), upstream_faults(domain, config)].concat()
+}
+
+#[cfg(feature = "database")]
+fn database_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    use crate::platform::config::database::DatabaseSettings;
+    if domain.migrations().is_none() {
+        return Vec::new();
+    }
+    config.section::<DatabaseSettings>("database").err().unwrap_or_default()
+}
+
+#[cfg(not(feature = "database"))]
+fn database_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
+    Vec::new()
+}
+
+#[cfg(feature = "upstream")]
+fn upstream_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    use crate::platform::upstream::UpstreamSettings;
+    let faults =
+        |name: &&str| config.section::<UpstreamSettings>(&format!("upstreams.{name}")).err();
+    domain.upstreams().iter().filter_map(faults).flatten().collect()
+}
+
+#[cfg(not(feature = "upstream"))]
+fn upstream_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
+    Vec::new()
+}
+
+fn enabled(config: &Config) -> Vec<Box<dyn Domain>> {
+    let names = config.enabled_domains(&compiled()).unwrap_or_else(|_| compiled());
+    app::make(&names, &Metrics::default())
+}
+
+/// The OpenAPI document of the compiled domains, as JSON.
+///
+/// # Errors
+/// It cannot be written.
+pub fn openapi() -> serde_json::Result<String> {
+    let domains = app::make(&compiled(), &Metrics::default());
+    http::document(&app::mount(domains.into())).to_pretty_json()
+}
+
+/// Migrates the schemas of the enabled domains and says what was done.
+///
+/// # Errors
+/// The configuration is not valid, or the database refuses.
+#[cfg(feature = "database")]
+pub async fn migrate(source: &ConfigSource) -> anyhow::Result<()> {
+    use crate::platform::database::{Database, idempotency::PLATFORM};
+    let config = source.load()?;
+    let settings = config.section("database").map_err(|faults| anyhow::anyhow!(list(&faults)))?;
+    let database = Database::new(settings, &Metrics::default(), tokio::runtime::Handle::current())
+        .map_err(|error| told(&error))?;
+    let owned = enabled(&config).into_iter().filter_map(|domain| domain.migrations());
+    for migrations in std::iter::once(PLATFORM).chain(owned) {
+        let applied = database.migrate(migrations).await.map_err(|error| told(&error))?;
+        println!("{}: {applied} applied", migrations.schema);
+    }
+    Ok(())
+}
+
+#[cfg(feature = "database")]
+fn told(error: &crate::platform::error::Error) -> anyhow::Error {
+    anyhow::anyhow!("{} ({})", error.detail(), error.chain())
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
