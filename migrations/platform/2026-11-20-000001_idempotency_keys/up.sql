@@ -1,12 +1,13 @@
 -- The answers to calls that carried an Idempotency-Key. A row is written in the transaction of the
 -- work it guards. `scope` and `request` are digests; `answer` is what the first call returned.
--- `subject` names, in the domain's own terms and packed, whom the answer is about, so that an
--- erasure finds it.
+-- `subject` (in the domain's own terms) and `park_id`, both packed, name whom the answer is about, so
+-- that a deletion or an erasure finds it.
 CREATE TABLE idempotency_keys (
     scope      bytea       NOT NULL PRIMARY KEY,
     request    bytea       NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     domain     text        NOT NULL,
+    park_id    bytea,
     subject    bytea,
     answer     jsonb       NOT NULL
 );

@@ -77,6 +77,10 @@ impl CustomerRow {
         PersonalId::parse(&self.personal_phone_id.text()).map_err(Error::internal)
     }
 
+    pub fn name_id(&self) -> Option<String> {
+        self.personal_name_id.as_ref().map(|id| id.text().into_owned())
+    }
+
     pub fn options(&self) -> Option<&OrderOptions> {
         self.order_options.as_ref().map(|stored| &stored.0.options)
     }

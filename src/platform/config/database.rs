@@ -23,6 +23,10 @@ pub struct DatabaseSettings {
     pub statement_timeout_ms: u64,
     /// The longest any statement waits for a lock.
     pub lock_timeout_ms: u64,
+    /// The longest a statement on a lane runs.
+    pub lane_statement_timeout_ms: u64,
+    /// The longest a statement on a lane waits for a lock.
+    pub lane_lock_timeout_ms: u64,
     /// Migrate at start.
     pub migrate_at_start: bool,
 }
@@ -40,16 +44,10 @@ impl DatabaseSettings {
         Duration::from_millis(self.acquire_timeout_ms)
     }
 
-    /// The longest any statement runs.
+    /// The longest a statement on a lane runs.
     #[must_use]
-    pub fn statement_timeout(&self) -> Duration {
-        Duration::from_millis(self.statement_timeout_ms)
-    }
-
-    /// The longest any statement waits for a lock.
-    #[must_use]
-    pub fn lock_timeout(&self) -> Duration {
-        Duration::from_millis(self.lock_timeout_ms)
+    pub fn lane_statement_timeout(&self) -> Duration {
+        Duration::from_millis(self.lane_statement_timeout_ms)
     }
 }
 
@@ -68,6 +66,8 @@ impl Section for DatabaseSettings {
             ("acquire_timeout_ms", self.acquire_timeout_ms),
             ("statement_timeout_ms", self.statement_timeout_ms),
             ("lock_timeout_ms", self.lock_timeout_ms),
+            ("lane_statement_timeout_ms", self.lane_statement_timeout_ms),
+            ("lane_lock_timeout_ms", self.lane_lock_timeout_ms),
         ] {
             faults.require((1..=600_000).contains(&value), key, "must be between 1 and 600000");
         }

@@ -24,12 +24,13 @@ use diesel::QueryResult;
 use tokio::sync::oneshot;
 
 use super::Connection;
+use super::error::CONTENDED;
 use super::lane::forget_lane;
 use super::pool::Database;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
 
-/// Beyond the server's own statement time-out, how long an answer may be on its way.
+/// Beyond PostgreSQL's own statement time-out, how long an answer may be on its way.
 const ANSWER_SLACK: Duration = Duration::from_millis(500);
 
 /// A statement that can do many calls' work at once.
@@ -118,10 +119,24 @@ impl Database {
 
 /// Runs batches until none waits. While one is under way, the next gathers.
 async fn run_queue<S: BatchedStatement>(database: Database, queue: Rc<RefCell<Queue<S>>>) {
+    let _reset = ResetOnDrop(&queue);
     loop {
         let batch = next_batch(&mut queue.borrow_mut());
         let Some(batch) = batch else { return };
         run_batch(&database, batch).await;
+    }
+}
+
+/// Leaves the queue usable when its runner ends in any other way than by finding it empty: a panic
+/// in a statement, or a worker that stops. Whoever waits is told.
+struct ResetOnDrop<'a, S: BatchedStatement>(&'a RefCell<Queue<S>>);
+
+impl<S: BatchedStatement> Drop for ResetOnDrop<'_, S> {
+    fn drop(&mut self) {
+        if let Ok(mut queue) = self.0.try_borrow_mut() {
+            queue.running = false;
+            queue.waiting.clear();
+        }
     }
 }
 
@@ -182,6 +197,9 @@ async fn run_one_by_one<S: BatchedStatement>(
     answers: Vec<oneshot::Sender<Result<S::Output>>>,
 ) {
     for (input, answer) in inputs.into_iter().zip(answers) {
+        if answer.is_closed() {
+            continue;
+        }
         let outcome = run_once::<S>(database, std::slice::from_ref(&input)).await;
         let one = outcome.and_then(|outputs| {
             outputs.into_iter().next().ok_or_else(|| Error::internal("a statement gave no output"))
@@ -196,7 +214,7 @@ async fn run_once<S: BatchedStatement>(
     database: &Database,
     inputs: &[S::Input],
 ) -> Result<Vec<S::Output>> {
-    let limit = database.0.settings.statement_timeout() + ANSWER_SLACK;
+    let limit = database.0.settings.lane_statement_timeout() + ANSWER_SLACK;
     let mut replaced = false;
     loop {
         let connection = database.lane(S::LANE).await?;
@@ -224,7 +242,8 @@ fn was_never_sent(error: &Error) -> bool {
     error.chain().contains("connection closed")
 }
 
-/// Whether a failure may lie in what one of the calls asked, so that the others deserve a try.
+/// Whether a failure may lie in what one of the calls asked (or in a row that somebody else has
+/// locked), so that the others deserve a try.
 fn concerns_the_calls(error: &Error) -> bool {
-    !matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
+    error.code() == CONTENDED || !matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
 }

@@ -63,21 +63,26 @@ impl Connector {
             .expose_secret()
             .parse()
             .map_err(|_| ConnectionError::InvalidConnectionUrl("database.url".to_owned()))?;
-        let (name, statement_timeout) = match purpose {
-            Purpose::Pool => ("fleet pool", self.settings.statement_timeout_ms),
-            Purpose::Lane => ("fleet lane", self.settings.statement_timeout_ms),
-            Purpose::Migration => ("fleet migration", 0),
+        let settings = &self.settings;
+        let (name, statement, lock, further) = match purpose {
+            Purpose::Pool => {
+                ("fleet pool", settings.statement_timeout_ms, settings.lock_timeout_ms, "")
+            }
+            // A lane runs the same few statements over and over, with arrays of any length:
+            // planned once, whatever the lengths.
+            Purpose::Lane => (
+                "fleet lane",
+                settings.lane_statement_timeout_ms,
+                settings.lane_lock_timeout_ms,
+                " -c plan_cache_mode=force_generic_plan",
+            ),
+            Purpose::Migration => ("fleet migration", 0, settings.lock_timeout_ms, ""),
         };
-        // A lane runs the same few statements over and over, with arrays of any length: planned
-        // once, whatever the lengths.
-        let plans =
-            if purpose == Purpose::Lane { " -c plan_cache_mode=force_generic_plan" } else { "" };
         config
             .application_name(name)
             .options(format!(
-                "-c statement_timeout={statement_timeout} -c lock_timeout={} \
-                 -c idle_in_transaction_session_timeout=60000{plans}",
-                self.settings.lock_timeout_ms
+                "-c statement_timeout={statement} -c lock_timeout={lock} \
+                 -c idle_in_transaction_session_timeout=60000{further}"
             ))
             .connect_timeout(self.settings.connect_timeout())
             .keepalives_idle(Duration::from_secs(30))

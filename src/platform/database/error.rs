@@ -6,6 +6,9 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::platform::error::{Error, Kind};
 
+/// The code of a failure that lies in what others do to the same rows.
+pub(super) const CONTENDED: &str = "database_contended";
+
 /// The database cannot be reached, or refuses sessions.
 pub(super) fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::unavailable("database_unavailable", "The database cannot be reached.")
@@ -42,7 +45,7 @@ impl From<DieselError> for Error {
 }
 
 fn contended(source: DieselError) -> Error {
-    Error::unavailable("database_contended", "Others are changing the same rows; try again.")
+    Error::unavailable(CONTENDED, "Others are changing the same rows; try again.")
         .with_retry_after(Duration::from_secs(1))
         .with_source(source)
 }

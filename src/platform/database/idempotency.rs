@@ -38,8 +38,8 @@ pub struct Guard<'a> {
     pub call: Option<IdempotentCall>,
     /// The domain whose work it is.
     pub domain: &'static str,
-    /// Whom the answer is about.
-    pub subject: Option<&'a PackedId>,
+    /// Whom the answer is about, and in which park.
+    pub subject: Option<(&'a PackedId, &'a PackedId)>,
 }
 
 #[derive(QueryableByName)]
@@ -60,11 +60,10 @@ const LOCK: &str = "SELECT pg_try_advisory_xact_lock($1) AS locked";
 const READ: &str = "SELECT request, answer FROM fleet_platform.idempotency_keys \
      WHERE scope = $1 AND created_at > now() - make_interval(secs => $2)";
 const WRITE: &str = "INSERT INTO fleet_platform.idempotency_keys \
-     (scope, request, domain, subject, answer) VALUES ($1, $2, $3, $4, $5) \
+     (scope, request, domain, park_id, subject, answer) VALUES ($1, $2, $3, $4, $5, $6) \
      ON CONFLICT (scope) DO UPDATE SET request = excluded.request, created_at = now(), \
-     domain = excluded.domain, subject = excluded.subject, answer = excluded.answer";
-const FORGET: &str =
-    "DELETE FROM fleet_platform.idempotency_keys WHERE domain = $1 AND subject = $2";
+     domain = excluded.domain, park_id = excluded.park_id, subject = excluded.subject, answer = excluded.answer";
+const FORGET: &str = "DELETE FROM fleet_platform.idempotency_keys WHERE domain = $1 AND park_id = $2 AND subject = $3";
 const CLEAN: &str = "DELETE FROM fleet_platform.idempotency_keys WHERE scope IN \
      (SELECT scope FROM fleet_platform.idempotency_keys \
       WHERE created_at < now() - make_interval(secs => $1) LIMIT $2)";
@@ -120,16 +119,19 @@ impl Database {
     }
 }
 
-/// Forgets every answer about `subject`; part of an erasure or a deletion.
+/// Forgets every answer about (park, subject); part of a deletion.
 ///
 /// # Errors
 /// The database fails.
 pub async fn forget(
     connection: &mut Connection,
     domain: &str,
-    subject: &PackedId,
+    (park, subject): &(PackedId, PackedId),
 ) -> Result<usize> {
-    let forget = diesel::sql_query(FORGET).bind::<Text, _>(domain).bind::<Binary, _>(subject);
+    let forget = diesel::sql_query(FORGET)
+        .bind::<Text, _>(domain)
+        .bind::<Binary, _>(park)
+        .bind::<Binary, _>(subject);
     Ok(forget.execute(connection).await?)
 }
 
@@ -178,7 +180,8 @@ async fn remember<T: Serialize>(
         .bind::<Binary, _>(call.scope.as_slice())
         .bind::<Binary, _>(call.request.as_slice())
         .bind::<Text, _>(guard.domain)
-        .bind::<Nullable<Binary>, _>(guard.subject)
+        .bind::<Nullable<Binary>, _>(guard.subject.map(|(park, _)| park))
+        .bind::<Nullable<Binary>, _>(guard.subject.map(|(_, subject)| subject))
         .bind::<Jsonb, _>(answer)
         .execute(connection)
         .await?;

@@ -7,7 +7,7 @@ use super::super::{NAME, store};
 use super::{Customers, key, not_found};
 use crate::platform::conditions::{ExpectedVersion, IdempotentCall};
 use crate::platform::context::Context;
-use crate::platform::database::idempotency::{self, Guard};
+use crate::platform::database::idempotency::Guard;
 use crate::platform::database::{Connection, PackedId};
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::ids::{ParkId, PersonalId};
@@ -23,7 +23,7 @@ impl Customers {
         call: Option<IdempotentCall>,
     ) -> Result<Versioned<T>> {
         let key = key(park, id);
-        let guard = Guard { call, domain: NAME, subject: Some(&key.1) };
+        let guard = Guard { call, domain: NAME, subject: Some((&key.0, &key.1)) };
         let limit = T::limit(&self.settings);
         let added = self
             .database
@@ -114,7 +114,6 @@ impl Customers {
                 let deleted = items::delete::<T>(connection, &key, item).await?;
                 if deleted {
                     store::touch(connection, &key).await?;
-                    idempotency::forget(connection, NAME, &key.1).await?;
                 }
                 Ok(deleted)
             })

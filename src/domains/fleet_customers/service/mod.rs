@@ -5,7 +5,7 @@ mod personal;
 
 use futures_util::future::join;
 use jiff_diesel::ToDiesel;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::NAME;
 use super::metrics::CustomerMetrics;
@@ -84,9 +84,7 @@ impl Customers {
             return Err(not_found());
         };
         self.metrics.found_by_phone.inc();
-        let mut answer = self.with_personal(context, row).await?;
-        answer.view.phone = Some(phone.expose_secret().to_owned());
-        Ok(answer)
+        self.with_name(context, row, &phone).await
     }
 
     /// A customer's profile. Answers without name and phone when `personal` does not.
@@ -201,7 +199,7 @@ impl Customers {
             .database
             .transaction(context, async |connection| {
                 let deleted = store::delete(connection, &key).await?;
-                idempotency::forget(connection, NAME, &key.1).await?;
+                idempotency::forget(connection, NAME, &key).await?;
                 Ok(deleted)
             })
             .await?;
@@ -224,7 +222,8 @@ impl Customers {
             self.metrics.updates_by_order.inc();
             return row.view();
         }
-        let guard = Guard { call, domain: NAME, subject: Some(&row.personal_phone_id) };
+        let guard =
+            Guard { call, domain: NAME, subject: Some((&row.park_id, &row.personal_phone_id)) };
         let upsert = async |connection: &mut Connection| {
             let rows = UpsertCustomer::run(connection, std::slice::from_ref(&row)).await?;
             let row = rows.into_iter().next().ok_or_else(|| Error::internal("no row"))?;

@@ -16,6 +16,28 @@ use crate::upstreams::personal::{PersonalError, PersonalKind};
 const KEPT_BACK: f64 = 0.2;
 
 impl Customers {
+    /// Adds the name to a customer whose phone is known, or says that it is missing.
+    pub(super) async fn with_name(
+        &self,
+        context: &Context,
+        row: CustomerRow,
+        phone: &SecretString,
+    ) -> Result<Answer> {
+        let version = row.version;
+        let ids: Vec<String> = row.name_id().into_iter().collect();
+        let context = context.keeping_back(KEPT_BACK);
+        let names = self.resolve(&context, PersonalKind::Names, &ids).await;
+        let mut view = row.view()?;
+        view.phone = exposed(Some(phone));
+        if let Ok(names) = names {
+            view.name = exposed(names.values().next());
+        } else {
+            self.metrics.degraded.inc();
+            view.degraded.push(Degraded::Personal);
+        }
+        Ok(Answer { view, version })
+    }
+
     /// Adds name and phone, or says that they are missing.
     pub(super) async fn with_personal(
         &self,
@@ -38,9 +60,7 @@ impl Customers {
     ) -> Result<Vec<CustomerView>> {
         let phone_ids: Vec<String> =
             rows.iter().map(|row| row.phone_id().map(String::from)).collect::<Result<_>>()?;
-        let name_of =
-            |row: &CustomerRow| row.personal_name_id.as_ref().map(|id| id.text().into_owned());
-        let name_ids: Vec<Option<String>> = rows.iter().map(name_of).collect();
+        let name_ids: Vec<Option<String>> = rows.iter().map(CustomerRow::name_id).collect();
         let wanted_names: Vec<String> = name_ids.iter().flatten().cloned().collect();
         let context = context.keeping_back(KEPT_BACK);
         let phones = self.resolve(&context, PersonalKind::Phones, &phone_ids);
