@@ -122,9 +122,11 @@ impl App {
             probe: crate::platform::database::Probe::default(),
         });
         let mount = mount(domains);
+        let document = http::document(&mount);
         let readiness: Arc<dyn ReadinessSource> = process.clone();
         let (http, auth) = (core.http.clone(), &core.auth);
-        let state = HttpState::new(http, auth, metrics, core.domains.clone(), readiness, &mount)?;
+        let state =
+            HttpState::new(http, auth, metrics, core.domains.clone(), readiness, &document)?;
         let state = web::Data::new(state);
         Ok(Self { core, process, state, mount, listener, trigger, runtime })
     }
@@ -223,7 +225,7 @@ impl Process {
     /// Begins the maintenance of the database, once.
     #[cfg(feature = "database")]
     fn maintain(&self, database: crate::platform::database::Database) {
-        use crate::platform::database::{idempotency::PLATFORM, maintain};
+        use crate::platform::database::{maintain, migrations::PLATFORM};
         let owned = self.domains.iter().filter_map(|domain| domain.migrations());
         let schemas = owned.chain([PLATFORM]).map(|migrations| migrations.schema).collect();
         let work = maintain(database, self.metrics.clone(), schemas, self.shutdown.clone());

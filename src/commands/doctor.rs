@@ -38,7 +38,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[cfg(feature = "database")]
 async fn database(config: &Config, domains: &[Box<dyn Domain>]) -> Option<Finding> {
-    use crate::platform::database::{Database, idempotency::PLATFORM};
+    use crate::platform::database::{Database, migrations::PLATFORM};
     use crate::platform::error::Error;
     use crate::platform::telemetry::metrics::Metrics;
     let owned: Vec<_> = domains.iter().filter_map(|domain| domain.migrations()).collect();

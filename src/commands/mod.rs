@@ -84,7 +84,7 @@ pub fn openapi() -> serde_json::Result<String> {
 /// The configuration is not valid, or the database refuses.
 #[cfg(feature = "database")]
 pub async fn migrate(source: &ConfigSource) -> anyhow::Result<()> {
-    use crate::platform::database::{Database, idempotency::PLATFORM};
+    use crate::platform::database::{Database, migrations::PLATFORM};
     let config = source.load()?;
     let settings = config.section("database").map_err(|faults| anyhow::anyhow!(list(&faults)))?;
     let database = Database::new(settings, &Metrics::default(), tokio::runtime::Handle::current())

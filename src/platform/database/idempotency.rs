@@ -10,20 +10,13 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Jsonb, Nullable, Text};
 use diesel_async::RunQueryDsl;
-use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::migrations::Migrations;
 use super::{Connection, Database, PackedId};
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
-
-static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/platform");
-
-/// The platform's own tables.
-pub const PLATFORM: Migrations = Migrations { schema: "fleet_platform", embedded: &EMBEDDED };
 
 /// How long an answer is remembered.
 pub const LIFETIME: Duration = Duration::from_hours(24);

@@ -5,12 +5,16 @@
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connector::Purpose;
-use super::idempotency::PLATFORM;
 use super::{Connection, Database};
 use crate::platform::error::{Error, Result};
+
+static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/platform");
+
+/// The platform's own tables.
+pub const PLATFORM: Migrations = Migrations { schema: "fleet_platform", embedded: &EMBEDDED };
 
 /// Held while migrating, so that of several instances that start together one migrates.
 const ADVISORY_LOCK: i64 = 0x666c_6565_7400;

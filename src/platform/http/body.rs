@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
-use super::server::HttpState;
+use super::state::HttpState;
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::validation::{push_key, validate};
 

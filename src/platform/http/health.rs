@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, web};
 use serde::Serialize;
 
-use super::server::HttpState;
+use super::state::HttpState;
 use crate::platform::readiness::Readiness;
 
 /// The process answers; nothing else is said. A failing probe means: restart it.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
-use super::server::HttpState;
 use super::span::{RequestDeadline, RequestMeta};
+use super::state::HttpState;
 use crate::platform::config::auth::Audience;
 use crate::platform::context::{Context, Deadline};
 use crate::platform::error::{Error, Kind, Result};

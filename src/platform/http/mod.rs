@@ -4,6 +4,7 @@
 //! answers, metrics); then its handler's extractors (`identity`, `body`, `params`) refuse what is
 //! not authorised or not well formed, in that order.
 
+mod allow;
 pub mod auth;
 pub mod body;
 pub mod docs;
@@ -11,12 +12,14 @@ pub mod etag;
 pub mod health;
 pub mod idempotency;
 pub mod identity;
+mod metrics;
 pub mod pagination;
 pub mod params;
 mod pipeline;
 pub mod problem;
 mod server;
 mod span;
+mod state;
 
-pub use docs::document;
-pub use server::{HttpState, Mount, serve};
+pub use server::{document, serve};
+pub use state::{HttpState, Mount};

@@ -14,45 +14,14 @@ use actix_web::{HttpMessage, HttpResponse, ResponseError, web};
 use futures_util::FutureExt;
 
 use super::problem;
-use super::server::HttpState;
 use super::span::{REQUEST_ID, RequestDeadline, RequestMeta, method_label};
+use super::state::HttpState;
 use crate::platform::context::Deadline;
 use crate::platform::error::{Error, Kind, Result};
-use crate::platform::telemetry::metrics::{
-    HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics,
-};
+use crate::platform::telemetry::metrics::IntGauge;
 
 /// The header by which a caller says how long it will wait.
 const TIMEOUT_HEADER: &str = "x-request-timeout-ms";
-
-/// Metrics of the server.
-pub(super) struct HttpMetrics {
-    requests: IntCounterVec,
-    durations: HistogramVec,
-    in_flight: IntGauge,
-    shed: IntCounter,
-    panics: IntCounter,
-}
-
-impl HttpMetrics {
-    pub fn register(metrics: &Metrics) -> Self {
-        Self {
-            requests: metrics.counters(
-                "http_requests_total",
-                "Requests answered",
-                &["domain", "route", "method", "status"],
-            ),
-            durations: metrics.latencies(
-                "http_request_duration_seconds",
-                "From the request's head to the answer's head",
-                &["domain", "route", "method"],
-            ),
-            in_flight: metrics.gauge("http_requests_in_flight", "Requests being worked on"),
-            shed: metrics.counter("http_requests_shed_total", "Requests refused as overloaded"),
-            panics: metrics.counter("http_handler_panics_total", "Handlers that panicked"),
-        }
-    }
-}
 
 /// A place among the requests in flight; given back when dropped, however the request ends.
 struct Permit<'a> {

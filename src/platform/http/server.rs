@@ -1,96 +1,56 @@
 //! Puts the server together and runs it.
 
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use tracing_actix_web::TracingLogger;
+use utoipa::OpenApi;
+use utoipa::openapi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::auth::Callers;
-use super::docs::{self, AllowTable};
-use super::health;
-use super::pipeline::{HttpMetrics, pipeline};
+use super::pipeline::pipeline;
+use super::problem::Problem;
 use super::span::RequestSpan;
-use crate::platform::config::auth::AuthSettings;
-use crate::platform::config::http::HttpSettings;
-use crate::platform::readiness::ReadinessSource;
-use crate::platform::telemetry::metrics::Metrics;
+use super::state::{HttpState, Mount};
+use super::{docs, health};
 
-/// Mounts the routes of the enabled domains; called once for each worker.
-pub type Mount = Arc<dyn Fn(&mut ServiceConfig<'_>) + Send + Sync>;
+#[derive(OpenApi)]
+#[openapi(components(schemas(Problem)))]
+struct Components;
 
-/// What all workers share.
-pub struct HttpState {
-    pub(super) settings: HttpSettings,
-    pub(super) callers: Callers,
-    pub(super) metrics: HttpMetrics,
-    pub(super) registry: Metrics,
-    pub(super) domains: Vec<&'static str>,
-    pub(super) readiness: Arc<dyn ReadinessSource>,
-    pub(super) openapi: web::Bytes,
-    pub(super) allow: AllowTable,
-    pub(super) in_flight: AtomicUsize,
-    stopping: AtomicBool,
-}
-
-impl HttpState {
-    /// The state of a server that will mount `mount`.
-    ///
-    /// # Errors
-    /// The API document cannot be written.
-    pub fn new(
-        settings: HttpSettings,
-        auth: &AuthSettings,
-        registry: Metrics,
-        domains: Vec<&'static str>,
-        readiness: Arc<dyn ReadinessSource>,
-        mount: &Mount,
-    ) -> serde_json::Result<Self> {
-        let document = docs::document(mount);
-        Ok(Self {
-            callers: Callers::new(auth),
-            metrics: HttpMetrics::register(&registry),
-            openapi: document.to_json()?.into(),
-            allow: AllowTable::new(&document),
-            settings,
-            registry,
-            domains,
-            readiness,
-            in_flight: AtomicUsize::new(0),
-            stopping: AtomicBool::new(false),
+/// The OpenAPI 3.1 document of the service routes and of whatever `mount` mounts.
+pub fn document(mount: &Mount) -> openapi::OpenApi {
+    let mut base = Components::openapi();
+    base.info = openapi::InfoBuilder::new()
+        .title("fleet")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(env!("CARGO_PKG_DESCRIPTION")))
+        .build();
+    base.servers = Some(vec![openapi::Server::new("/")]);
+    base.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    if let Some(components) = base.components.as_mut() {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("bearer", scheme);
+    }
+    let mount = Mount::clone(mount);
+    let (_, document) = App::new()
+        .into_utoipa_app()
+        .openapi(base)
+        .configure(move |routes| {
+            mount_service_routes(routes);
+            mount(routes);
         })
-    }
-
-    /// From now on `/readyz` says that the process stops.
-    pub fn begin_stopping(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// The domain label of a route template: its first segment, when that is an enabled domain.
-    pub(super) fn domain_of(&self, route: &str) -> &'static str {
-        let first = route.split('/').nth(1).unwrap_or_default();
-        self.domains.iter().copied().find(|name| *name == first).unwrap_or("none")
-    }
-
-    /// Probes, scrapes and documentation: answered even when requests are shed.
-    pub(super) fn is_service_route(&self, path: &str) -> bool {
-        let first = path.split('/').nth(1).unwrap_or_default();
-        !self.domains.contains(&first)
-    }
+        .split_for_parts();
+    document
 }
 
-pub(super) fn mount_service_routes(routes: &mut ServiceConfig<'_>) {
+fn mount_service_routes(routes: &mut ServiceConfig<'_>) {
     routes
         .service(health::livez)
         .service(health::readyz)

@@ -1,0 +1,34 @@
+//! Metrics of the server.
+
+use crate::platform::telemetry::metrics::{
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics,
+};
+
+/// Metrics of the server.
+pub(super) struct HttpMetrics {
+    pub requests: IntCounterVec,
+    pub durations: HistogramVec,
+    pub in_flight: IntGauge,
+    pub shed: IntCounter,
+    pub panics: IntCounter,
+}
+
+impl HttpMetrics {
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            requests: metrics.counters(
+                "http_requests_total",
+                "Requests answered",
+                &["domain", "route", "method", "status"],
+            ),
+            durations: metrics.latencies(
+                "http_request_duration_seconds",
+                "From the request's head to the answer's head",
+                &["domain", "route", "method"],
+            ),
+            in_flight: metrics.gauge("http_requests_in_flight", "Requests being worked on"),
+            shed: metrics.counter("http_requests_shed_total", "Requests refused as overloaded"),
+            panics: metrics.counter("http_handler_panics_total", "Handlers that panicked"),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What all workers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use actix_web::web;
+use utoipa::openapi;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::allow::AllowTable;
+use super::auth::Callers;
+use super::metrics::HttpMetrics;
+use crate::platform::config::auth::AuthSettings;
+use crate::platform::config::http::HttpSettings;
+use crate::platform::readiness::ReadinessSource;
+use crate::platform::telemetry::metrics::Metrics;
+
+/// Mounts the routes of the enabled domains; called once for each worker.
+pub type Mount = Arc<dyn Fn(&mut ServiceConfig<'_>) + Send + Sync>;
+
+/// What all workers share.
+pub struct HttpState {
+    pub(super) settings: HttpSettings,
+    pub(super) callers: Callers,
+    pub(super) metrics: HttpMetrics,
+    pub(super) registry: Metrics,
+    pub(super) domains: Vec<&'static str>,
+    pub(super) readiness: Arc<dyn ReadinessSource>,
+    pub(super) openapi: web::Bytes,
+    pub(super) allow: AllowTable,
+    pub(super) in_flight: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+impl HttpState {
+    /// The state of a server whose routes `document` describes.
+    ///
+    /// # Errors
+    /// The API document cannot be written.
+    pub fn new(
+        settings: HttpSettings,
+        auth: &AuthSettings,
+        registry: Metrics,
+        domains: Vec<&'static str>,
+        readiness: Arc<dyn ReadinessSource>,
+        document: &openapi::OpenApi,
+    ) -> serde_json::Result<Self> {
+        Ok(Self {
+            callers: Callers::new(auth),
+            metrics: HttpMetrics::register(&registry),
+            openapi: document.to_json()?.into(),
+            allow: AllowTable::new(document),
+            settings,
+            registry,
+            domains,
+            readiness,
+            in_flight: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on `/readyz` says that the process stops.
+    pub fn begin_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The domain label of a route template: its first segment, when that is an enabled domain.
+    pub(super) fn domain_of(&self, route: &str) -> &'static str {
+        let first = route.split('/').nth(1).unwrap_or_default();
+        self.domains.iter().copied().find(|name| *name == first).unwrap_or("none")
+    }
+
+    /// Probes, scrapes and documentation: answered even when requests are shed.
+    pub(super) fn is_service_route(&self, path: &str) -> bool {
+        let first = path.split('/').nth(1).unwrap_or_default();
+        !self.domains.contains(&first)
+    }
+}
