@@ -1,5 +1,6 @@
 //! `[database]`: PostgreSQL, read only by processes whose domains need it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -13,6 +14,8 @@ use super::{Faults, Section};
 pub struct DatabaseSettings {
     /// `postgres://USER:PASSWORD@HOST:PORT/NAME`.
     pub url: SecretString,
+    /// PEM file with the CA that signed the server's certificate. Given: TLS or no connection.
+    pub tls_ca_file: Option<PathBuf>,
     /// Connections shared by all domains.
     pub pool_size: usize,
     /// How long opening a connection may take.
@@ -56,6 +59,11 @@ impl Section for DatabaseSettings {
         let url = self.url.expose_secret();
         let scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
         faults.require(scheme, "url", "must begin with postgres:// or postgresql://");
+        faults.require(
+            self.tls_ca_file.as_ref().is_none_or(|file| file.is_file()),
+            "tls_ca_file",
+            "there is no such file",
+        );
         faults.require(
             (1..=1000).contains(&self.pool_size),
             "pool_size",

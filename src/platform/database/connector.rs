@@ -1,12 +1,17 @@
 //! Opens connections: settings, time-outs, and which runtime drives them.
 
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::AsyncPgConnection;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
 use tokio_postgres::NoTls;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::platform::config::database::DatabaseSettings;
 
@@ -28,12 +33,16 @@ pub(super) enum Purpose {
 /// Opens connections to one database.
 pub(super) struct Connector {
     settings: DatabaseSettings,
+    tls: Option<MakeRustlsConnect>,
     timed_out_at: Mutex<Option<Instant>>,
 }
 
 impl Connector {
-    pub fn new(settings: DatabaseSettings) -> Self {
-        Self { settings, timed_out_at: Mutex::new(None) }
+    /// # Errors
+    /// The CA file cannot be read.
+    pub fn new(settings: DatabaseSettings) -> Result<Self, TlsError> {
+        let tls = settings.tls_ca_file.as_deref().map(tls_trusting).transpose()?;
+        Ok(Self { settings, tls, timed_out_at: Mutex::new(None) })
     }
 
     /// Opens a connection. The task that drives it lives on the runtime this is called on, and the
@@ -44,11 +53,14 @@ impl Connector {
         }
         let config = self.config(purpose)?;
         let connect = async {
-            let (client, connection) = config
-                .connect(NoTls)
-                .await
-                .map_err(|error| ConnectionError::BadConnection(chain(&error)))?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+            let bad = |error| ConnectionError::BadConnection(chain(&error));
+            if let Some(tls) = self.tls.clone() {
+                let (client, connection) = config.connect(tls).await.map_err(bad)?;
+                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+            } else {
+                let (client, connection) = config.connect(NoTls).await.map_err(bad)?;
+                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+            }
         };
         tokio::time::timeout(self.settings.connect_timeout(), connect).await.unwrap_or_else(|_| {
             self.note_timeout();
@@ -87,6 +99,9 @@ impl Connector {
             .connect_timeout(self.settings.connect_timeout())
             .keepalives_idle(Duration::from_secs(30))
             .tcp_user_timeout(Duration::from_secs(15));
+        if self.tls.is_some() {
+            config.ssl_mode(SslMode::Require);
+        }
         Ok(config)
     }
 
@@ -100,6 +115,29 @@ impl Connector {
         let mut at = self.timed_out_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *at = Some(Instant::now());
     }
+}
+
+/// Why no TLS client could be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TlsError {
+    #[error("database.tls_ca_file cannot be read: {0}")]
+    CaFile(#[from] rustls::pki_types::pem::Error),
+    #[error("database.tls_ca_file: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// A TLS client that trusts the CAs in `file` and nobody else.
+fn tls_trusting(file: &Path) -> Result<MakeRustlsConnect, TlsError> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file)? {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
 }
 
 /// tokio-postgres keeps the interesting part in the source.

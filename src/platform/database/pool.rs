@@ -18,7 +18,7 @@ use super::error::unavailable;
 use super::metrics::DatabaseMetrics;
 use crate::platform::config::database::DatabaseSettings;
 use crate::platform::context::{Context, Deadline};
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Error, Kind, Result};
 use crate::platform::telemetry::metrics::Metrics;
 
 /// One PostgreSQL database: the pool, and what lanes need to open connections of their own. Cheap
@@ -42,9 +42,13 @@ impl Database {
     /// as long as the process: it drives the pool's connections.
     ///
     /// # Errors
-    /// The pool's settings contradict each other.
+    /// The CA file cannot be read.
     pub fn new(settings: DatabaseSettings, metrics: &Metrics, runtime: Handle) -> Result<Self> {
-        let connector = Arc::new(Connector::new(settings.clone()));
+        let connector = Connector::new(settings.clone()).map_err(|error| {
+            let detail = "The configuration is not valid.";
+            Error::new(Kind::Internal, "invalid_configuration", detail).with_source(error)
+        })?;
+        let connector = Arc::new(connector);
         let mut config = ManagerConfig::default();
         // The default asks the server at each checkout, which costs a round trip; a connection
         // that is closed is noticed without.
