@@ -217,6 +217,7 @@ impl BatchedStatement for ReadCustomer {
     const NAME: &'static str = "read_customer";
     const LANE: &'static str = "read";
     const MAX: usize = 256;
+    const REPEATABLE: bool = true;
 
     fn key(_: &Self::Input) -> Option<()> {
         None
@@ -280,6 +281,8 @@ impl BatchedStatement for UpsertCustomer {
     const NAME: &'static str = "upsert_customer";
     const LANE: &'static str = "write";
     const MAX: usize = 256;
+    /// It counts orders.
+    const REPEATABLE: bool = false;
 
     fn key(input: &Self::Input) -> Option<Self::Key> {
         Some((input.personal_phone_id.clone(), input.park_id.clone()))

@@ -49,6 +49,9 @@ pub trait BatchedStatement: 'static {
     /// Calls in a batch at most.
     const MAX: usize;
 
+    /// Whether running it twice is the same as once, as with reads.
+    const REPEATABLE: bool;
+
     /// The key by which calls of one batch must differ; `None` where they need not.
     fn key(input: &Self::Input) -> Option<Self::Key>;
 
@@ -208,38 +211,34 @@ async fn run_one_by_one<S: BatchedStatement>(
     }
 }
 
-/// Runs the statement on the thread's lane. A connection that turns out to be closed (the database
-/// restarted) is replaced once; one that hangs is given up.
+/// Runs the statement on the thread's lane. A connection that is known to be closed is never used.
+/// When one breaks with a statement under way, nobody knows whether the server ran it: only what
+/// does no harm twice is sent again, once.
 async fn run_once<S: BatchedStatement>(
     database: &Database,
     inputs: &[S::Input],
 ) -> Result<Vec<S::Output>> {
     let limit = database.0.settings.lane_statement_timeout() + ANSWER_SLACK;
-    let mut replaced = false;
+    let mut tries_left = if S::REPEATABLE { 2 } else { 1 };
     loop {
-        let connection = database.lane(S::LANE).await?;
-        let outcome = tokio::time::timeout(limit, S::run(&connection, inputs)).await;
+        let lane = database.lane(S::LANE).await?;
+        let outcome = tokio::time::timeout(limit, S::run(&lane.connection, inputs)).await;
+        let answered = outcome.is_ok();
         let outcome = outcome.map_or_else(
             |_| Err(super::error::unavailable("no answer from the database in time")),
             |answered| answered.map_err(Error::from),
         );
+        tries_left -= 1;
         match outcome {
             Err(error) if error.code() == "database_unavailable" => {
-                forget_lane(&connection);
-                if replaced || !was_never_sent(&error) {
+                forget_lane(&lane);
+                if tries_left == 0 || !answered {
                     return Err(error);
                 }
-                replaced = true;
             }
             outcome => return outcome,
         }
     }
-}
-
-/// Whether it is certain that the server never saw the statement: the connection was closed
-/// before. Only then may a write be sent again.
-fn was_never_sent(error: &Error) -> bool {
-    error.chain().contains("connection closed")
 }
 
 /// Whether a failure may lie in what one of the calls asked (or in a row that somebody else has

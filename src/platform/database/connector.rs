@@ -1,6 +1,7 @@
 //! Opens connections: settings, time-outs, and which runtime drives them.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,9 @@ use diesel_async::AsyncPgConnection;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
-use tokio_postgres::NoTls;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::TlsStream;
+use tokio_postgres::{Client, Connection as Driver, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::platform::config::database::DatabaseSettings;
@@ -47,7 +49,7 @@ impl Connector {
 
     /// Opens a connection. The task that drives it lives on the runtime this is called on, and the
     /// connection dies with that runtime.
-    pub async fn connect(&self, purpose: Purpose) -> ConnectionResult<AsyncPgConnection> {
+    pub async fn connect(&self, purpose: Purpose) -> ConnectionResult<Opened> {
         if self.holds_off() {
             return Err(ConnectionError::BadConnection("the last attempt timed out".to_owned()));
         }
@@ -56,10 +58,10 @@ impl Connector {
             let bad = |error| ConnectionError::BadConnection(chain(&error));
             if let Some(tls) = self.tls.clone() {
                 let (client, connection) = config.connect(tls).await.map_err(bad)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+                Opened::new(client, connection).await
             } else {
                 let (client, connection) = config.connect(NoTls).await.map_err(bad)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+                Opened::new(client, connection).await
             }
         };
         tokio::time::timeout(self.settings.connect_timeout(), connect).await.unwrap_or_else(|_| {
@@ -114,6 +116,34 @@ impl Connector {
     fn note_timeout(&self) {
         let mut at = self.timed_out_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *at = Some(Instant::now());
+    }
+}
+
+/// An open connection and whether it still is.
+pub(super) struct Opened {
+    pub connection: AsyncPgConnection,
+    closed: Arc<AtomicBool>,
+}
+
+impl Opened {
+    async fn new<S>(client: Client, driver: Driver<Socket, S>) -> ConnectionResult<Self>
+    where
+        S: TlsStream + Unpin + Send + 'static,
+    {
+        let closed = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&closed);
+        tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(cause = chain(&error), "a database connection ended");
+            }
+            ended.store(true, Ordering::Release);
+        });
+        Ok(Self { connection: AsyncPgConnection::try_from(client).await?, closed })
+    }
+
+    /// Whether it is known to be closed. What is sent on it then reaches nobody.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 }
 

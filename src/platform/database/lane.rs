@@ -9,9 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
-use diesel_async::AsyncPgConnection;
-
-use super::connector::Purpose;
+use super::connector::{Opened, Purpose};
 use super::error::unavailable;
 use super::pool::{Database, Inner};
 use crate::platform::error::Result;
@@ -24,40 +22,41 @@ thread_local! {
 struct Lane {
     database: Weak<Inner>,
     name: &'static str,
-    connection: Rc<AsyncPgConnection>,
+    opened: Rc<Opened>,
 }
 
 impl Database {
     /// This thread's connection of that name, opened if there is none.
-    pub(super) async fn lane(&self, name: &'static str) -> Result<Rc<AsyncPgConnection>> {
-        if let Some(connection) = self.open_lane(name) {
-            return Ok(connection);
+    pub(super) async fn lane(&self, name: &'static str) -> Result<Rc<Opened>> {
+        if let Some(opened) = self.open_lane(name) {
+            return Ok(opened);
         }
         let connected = self.0.connector.connect(Purpose::Lane).await;
         let outcome = if connected.is_ok() { "ok" } else { "failed" };
         self.0.metrics.lane_connections.with_label_values(&[outcome]).inc();
-        let connection = Rc::new(connected.map_err(unavailable)?);
+        let opened = Rc::new(connected.map_err(unavailable)?);
         LANES.with_borrow_mut(|lanes| {
-            lanes.retain(|lane| lane.database.strong_count() > 0);
+            lanes.retain(|lane| lane.database.strong_count() > 0 && !lane.opened.is_closed());
             let database = Arc::downgrade(&self.0);
-            lanes.push(Lane { database, name, connection: Rc::clone(&connection) });
+            lanes.push(Lane { database, name, opened: Rc::clone(&opened) });
         });
-        Ok(connection)
+        Ok(opened)
     }
 
-    fn open_lane(&self, name: &'static str) -> Option<Rc<AsyncPgConnection>> {
+    fn open_lane(&self, name: &'static str) -> Option<Rc<Opened>> {
         LANES.with_borrow(|lanes| {
             lanes
                 .iter()
                 .find(|lane| lane.name == name && lane.database.as_ptr() == Arc::as_ptr(&self.0))
-                .map(|lane| Rc::clone(&lane.connection))
+                .map(|lane| Rc::clone(&lane.opened))
+                .filter(|opened| !opened.is_closed())
         })
     }
 }
 
 /// Forgets a connection that failed or hangs; the next caller opens another.
-pub(super) fn forget_lane(connection: &Rc<AsyncPgConnection>) {
+pub(super) fn forget_lane(opened: &Rc<Opened>) {
     LANES.with_borrow_mut(|lanes| {
-        lanes.retain(|lane| !Rc::ptr_eq(&lane.connection, connection));
+        lanes.retain(|lane| !Rc::ptr_eq(&lane.opened, opened));
     });
 }

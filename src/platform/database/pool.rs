@@ -11,6 +11,7 @@ use diesel_async::pooled_connection::{
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
 
 use super::Connection;
 use super::connector::{Connector, Purpose};
@@ -58,9 +59,9 @@ impl Database {
             let (connector, home) = (Arc::clone(&setup), home.clone());
             async move {
                 let connecting = home.spawn(async move { connector.connect(Purpose::Pool).await });
-                connecting
-                    .await
-                    .map_err(|error| diesel::ConnectionError::BadConnection(error.to_string()))?
+                let failed =
+                    |error: JoinError| diesel::ConnectionError::BadConnection(error.to_string());
+                Ok(connecting.await.map_err(failed)??.connection)
             }
             .boxed()
         });
@@ -140,7 +141,8 @@ impl Database {
     pub(super) async fn connect_aside(&self, purpose: Purpose) -> Result<AsyncPgConnection> {
         let connector = Arc::clone(&self.0.connector);
         let connecting = self.0.runtime.spawn(async move { connector.connect(purpose).await });
-        connecting.await.map_err(Error::internal)?.map_err(unavailable)
+        let opened = connecting.await.map_err(Error::internal)?.map_err(unavailable)?;
+        Ok(opened.connection)
     }
 
     pub(super) fn runtime(&self) -> &Handle {

@@ -36,9 +36,9 @@ impl Behind {
         let proxy = Proxy::start(host_and_port(&database.url()).1);
         proxy.set(mode);
         let url = proxy.in_front_of(&database.url());
-        let builder = TestApp::builder()
-            .database(database)
-            .config(format!("[http]\ndefault_timeout_ms = 500\n[database]\nurl = '{url}'\n{IMPATIENT}"));
+        let builder = TestApp::builder().database(database).config(format!(
+            "[http]\ndefault_timeout_ms = 500\n[database]\nurl = '{url}'\n{IMPATIENT}"
+        ));
         let builder = if mode == Mode::Pass { builder } else { builder.without_waiting() };
         let app = builder.start().await;
         let (dispatcher, internal) = (app.dispatcher(DOMAIN, PARK), app.internal(DOMAIN));

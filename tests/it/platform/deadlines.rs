@@ -63,7 +63,10 @@ async fn a_callers_patience_is_capped_and_has_a_default() {
         let reply = caller.post("customers/find-by-phone", json!({"phone": "+79990000001"})).await;
         reply.problem(504, "deadline_exceeded");
         let (took, expected) = (started.elapsed(), Duration::from_millis(expected));
-        assert!(took + Duration::from_millis(20) >= expected && took < expected + SLACK, "{took:?}");
+        assert!(
+            took + Duration::from_millis(20) >= expected && took < expected + SLACK,
+            "{took:?}"
+        );
     }
 }
 

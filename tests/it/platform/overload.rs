@@ -17,9 +17,8 @@ async fn requests_beyond_the_limit_are_shed_and_the_accepted_ones_served() {
     let app = TestApp::builder().config(config).start().await;
     app.fault("personal", json!({"kind": "delay", "ms": 1000, "route": "/phones/find"}));
     let dispatcher = app.dispatcher(DOMAIN, PARK);
-    let find = async || {
-        dispatcher.post("customers/find-by-phone", json!({"phone": "+79990000001"})).await
-    };
+    let find =
+        async || dispatcher.post("customers/find-by-phone", json!({"phone": "+79990000001"})).await;
     let accepted = join_all((0..4).map(|_| find()));
     let meanwhile = async {
         eventually("all four are under way", async || {
@@ -63,10 +62,8 @@ async fn callers_whose_connection_is_reset_give_their_places_back_at_once() {
         let mut stream = TcpStream::connect(app.addr()).await.unwrap();
         stream.set_zero_linger().unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        eventually("it is under way", async || {
-            app.metric("http_requests_in_flight").await == 1.0
-        })
-        .await;
+        eventually("it is under way", async || app.metric("http_requests_in_flight").await == 1.0)
+            .await;
         drop(stream);
         eventually("its place is free", async || {
             app.metric("http_requests_in_flight").await == 0.0

@@ -205,7 +205,8 @@ async fn a_patience_that_is_no_number_of_milliseconds_is_refused() {
         assert!(!reply.header("x-request-id").is_empty());
     }
     // More than is allowed is cut, not refused.
-    let caller = app.dispatcher(DOMAIN, PARK).header("X-Request-Timeout-Ms", "18446744073709551615");
+    let caller =
+        app.dispatcher(DOMAIN, PARK).header("X-Request-Timeout-Ms", "18446744073709551615");
     caller.get("customers").await.expect(200);
 }
 
@@ -280,7 +281,8 @@ async fn a_callers_trace_is_adopted_and_goes_on_to_the_services_that_are_called(
             let mut stream = stream.unwrap();
             let mut request = [0; 4096];
             let read = stream.read(&mut request).unwrap();
-            let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+            let answer =
+                "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
             stream.write_all(answer.as_bytes()).unwrap();
             let text = String::from_utf8_lossy(&request[..read]).to_lowercase();
             if seen.send(text).is_err() {

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
@@ -179,7 +179,8 @@ fn installation() -> &'static Installation {
              postgres installs it)",
         );
         let owner = (id("-u", None) == Some(0)).then(|| {
-            let user = ["postgres", "nobody"].into_iter().find(|user| id("-u", Some(user)).is_some());
+            let user =
+                ["postgres", "nobody"].into_iter().find(|user| id("-u", Some(user)).is_some());
             let ids = (id("-u", user), id("-g", user));
             (ids.0.expect("a user that is not root"), ids.1.expect("its group"))
         });

@@ -213,7 +213,8 @@ async fn forward(
         if to.write_all(piece).await.is_err() {
             return End::Cut;
         }
-        if piece.len() < read || matches!(mode, Mode::CutAfter(limit) if to_client && passed >= limit)
+        if piece.len() < read
+            || matches!(mode, Mode::CutAfter(limit) if to_client && passed >= limit)
         {
             return End::Cut;
         }

@@ -58,4 +58,3 @@ fn whole_reply(bytes: &[u8], ended: bool) -> Option<Reply> {
     let whole = length.map_or(ended || status == 204, |length: usize| body.len() >= length);
     whole.then(|| Reply { status, headers, body: body.to_owned() })
 }
-
