@@ -1,5 +1,6 @@
 //! Logs: JSON lines on standard output, one span context a line.
 
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -22,7 +23,8 @@ pub fn install(
         .as_deref()
         .map(|endpoint| otlp::start(endpoint, settings.trace_ratio))
         .transpose()?
-        .map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
+        .map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer))
+        .map(|layer| layer.with_filter(LevelFilter::INFO));
     tracing_subscriber::registry().with(traces).with(lines.with_filter(filter)).try_init()?;
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
