@@ -25,6 +25,8 @@ pub enum Mode {
     Delay(Duration),
     /// Resets a connection after so many more bytes of the server's have reached the client.
     CutAfter(usize),
+    /// The same for the connections that are open now; later ones pass.
+    CutOpenAfter(usize),
 }
 
 /// A running proxy; dropping it stops it and resets what is open.
@@ -178,6 +180,8 @@ async fn forward(
 ) -> End {
     let mut buffer = vec![0; 16 * 1024];
     let mut passed = 0;
+    // Whether this connection is younger than the mode.
+    let mut is_new = true;
     loop {
         let read = tokio::select! {
             biased;
@@ -185,7 +189,7 @@ async fn forward(
                 if changed.is_err() {
                     return End::Cut;
                 }
-                passed = 0;
+                (passed, is_new) = (0, false);
                 continue;
             }
             read = from.read(&mut buffer), if *modes.borrow() != Mode::BlackHole => read,
@@ -195,12 +199,13 @@ async fn forward(
             return if to.shutdown().await.is_ok() { End::OfStream } else { End::Cut };
         }
         let mode = *modes.borrow();
-        let mut piece = &buffer[..read];
+        let limit = match mode {
+            Mode::CutAfter(limit) if to_client => limit - passed,
+            Mode::CutOpenAfter(limit) if to_client && !is_new => limit - passed,
+            _ => usize::MAX,
+        };
         match mode {
             Mode::Delay(pause) => sleep(pause).await,
-            Mode::CutAfter(limit) if to_client => {
-                piece = &piece[..read.min(limit.saturating_sub(passed))];
-            }
             Mode::BlackHole => {
                 let passes = modes.wait_for(|mode| *mode != Mode::BlackHole).await;
                 if passes.is_err() {
@@ -209,13 +214,12 @@ async fn forward(
             }
             _ => {}
         }
+        let piece = &buffer[..read.min(limit)];
         passed += piece.len();
         if to.write_all(piece).await.is_err() {
             return End::Cut;
         }
-        if piece.len() < read
-            || matches!(mode, Mode::CutAfter(limit) if to_client && passed >= limit)
-        {
+        if read >= limit {
             return End::Cut;
         }
     }
