@@ -23,9 +23,12 @@ use crate::platform::http::params::{Path, Query};
 use crate::platform::http::problem::{BodyProblems, CreateProblems, EditProblems, ReadProblems};
 use crate::platform::ids::PersonalId;
 
-/// Mounts all routes of the domain.
+/// Mounts all routes of the domain. Requests are matched in this order: fixed paths, and the most
+/// frequent, come before those whose match takes a regular expression.
 pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
     routes
+        .service(retrieve)
+        .service(upsert)
         .service(find_by_phone)
         .service(list)
         .service(profile)
@@ -41,9 +44,7 @@ pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
         .service(list_routes)
         .service(route)
         .service(replace_route)
-        .service(remove_route)
-        .service(upsert)
-        .service(retrieve);
+        .service(remove_route);
 }
 
 type Service = Live<Customers>;
