@@ -75,20 +75,21 @@ pub struct RequestSpan;
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let mut meta = RequestMeta::of(request);
+        // Without an exporter the trace is known already: to record a field later costs more.
+        let trace_id = (!otlp::is_on()).then(|| meta.trace.trace_id_hex());
         let span = tracing::info_span!(
             "request",
             request_id = meta.request_id.to_str().unwrap_or_default(),
-            trace_id = tracing::field::Empty,
+            trace_id,
             method = method_label(request.method()),
             route = meta.route,
             caller = tracing::field::Empty,
             status = tracing::field::Empty,
         );
-        meta.trace = otlp::adopt(&span, meta.trace);
-        span.record(
-            "trace_id",
-            tracing::field::display(format_args!("{:032x}", meta.trace.trace_id)),
-        );
+        if otlp::is_on() {
+            meta.trace = otlp::adopt(&span, meta.trace);
+            span.record("trace_id", meta.trace.trace_id_hex());
+        }
         request.extensions_mut().insert(Rc::new(meta));
         span
     }
@@ -97,6 +98,10 @@ impl RootSpanBuilder for RequestSpan {
         span: Span,
         outcome: &Result<ServiceResponse<B>, actix_web::Error>,
     ) {
+        // For traces alone: log lines are written before.
+        if !otlp::is_on() {
+            return;
+        }
         let status = match outcome {
             Ok(response) => response.status(),
             Err(error) => error.as_response_error().status_code(),

@@ -6,6 +6,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use super::otlp;
+use super::span_fields::SpanFields;
 use crate::platform::config::telemetry::TelemetrySettings;
 
 /// Installs the process's subscriber, and a panic hook that logs where a panic happened but not
@@ -17,7 +18,11 @@ pub fn install(
     settings: &TelemetrySettings,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let filter = EnvFilter::try_new(&settings.log)?;
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .fmt_fields(SpanFields);
     let traces = settings
         .otlp_endpoint
         .as_deref()

@@ -3,4 +3,5 @@
 pub mod logs;
 pub mod metrics;
 pub mod otlp;
+mod span_fields;
 pub mod trace;
