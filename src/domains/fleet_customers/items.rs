@@ -78,13 +78,16 @@ impl ItemRow {
     }
 }
 
+/// The number of the park whose id is the second parameter.
+const PARK: &str = "(SELECT park_no FROM fleet_customers.parks WHERE park_id = $2)";
+
 /// A customer's key: park and personal phone id.
 type Key = (PackedId, PackedId);
 
 /// How many items of this kind a customer has.
 pub(super) async fn count<T: ItemKind>(connection: &mut Connection, key: &Key) -> Result<i64> {
     let sql = format!(
-        "SELECT count(*) AS count FROM {} WHERE personal_phone_id = $1 AND park_id = $2",
+        "SELECT count(*) AS count FROM {} WHERE personal_phone_id = $1 AND park_no = {PARK}",
         T::TABLE
     );
     let query = diesel::sql_query(sql).bind::<Binary, _>(&key.1).bind::<Binary, _>(&key.0);
@@ -97,7 +100,7 @@ pub(super) async fn list<T: ItemKind>(
     key: &Key,
 ) -> Result<Vec<Versioned<T>>> {
     let sql = format!(
-        "SELECT id, version, body FROM {} WHERE personal_phone_id = $1 AND park_id = $2 ORDER BY id",
+        "SELECT id, version, body FROM {} WHERE personal_phone_id = $1 AND park_no = {PARK} ORDER BY id",
         T::TABLE
     );
     let query = diesel::sql_query(sql).bind::<Binary, _>(&key.1).bind::<Binary, _>(&key.0);
@@ -111,7 +114,7 @@ pub(super) async fn find<T: ItemKind>(
     id: Uuid,
 ) -> Result<Option<Versioned<T>>> {
     let sql = format!(
-        "SELECT id, version, body FROM {} WHERE personal_phone_id = $1 AND park_id = $2 AND id = $3",
+        "SELECT id, version, body FROM {} WHERE personal_phone_id = $1 AND park_no = {PARK} AND id = $3",
         T::TABLE
     );
     let query = diesel::sql_query(sql)
@@ -129,7 +132,7 @@ pub(super) async fn insert<T: ItemKind>(
     body: &T,
 ) -> Result<Versioned<T>> {
     let sql = format!(
-        "INSERT INTO {} (personal_phone_id, park_id, id, body) VALUES ($1, $2, $3, $4) \
+        "INSERT INTO {} (personal_phone_id, park_no, id, body) VALUES ($1, {PARK}, $3, $4) \
          RETURNING id, version, body",
         T::TABLE
     );
@@ -145,7 +148,7 @@ pub(super) async fn replace<T: ItemKind>(
 ) -> Result<Option<Versioned<T>>> {
     let sql = format!(
         "UPDATE {} SET body = $4, version = version + 1, updated_at = now() \
-         WHERE personal_phone_id = $1 AND park_id = $2 AND id = $3 RETURNING id, version, body",
+         WHERE personal_phone_id = $1 AND park_no = {PARK} AND id = $3 RETURNING id, version, body",
         T::TABLE
     );
     write(connection, sql, key, id, body).await
@@ -174,7 +177,7 @@ pub(super) async fn delete<T: ItemKind>(
     id: Uuid,
 ) -> Result<bool> {
     let sql = format!(
-        "DELETE FROM {} WHERE personal_phone_id = $1 AND park_id = $2 AND id = $3",
+        "DELETE FROM {} WHERE personal_phone_id = $1 AND park_no = {PARK} AND id = $3",
         T::TABLE
     );
     let query = diesel::sql_query(sql)

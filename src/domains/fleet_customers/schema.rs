@@ -2,9 +2,9 @@
 //! `migrations/fleet_customers`.
 
 diesel::table! {
-    fleet_customers.customers (personal_phone_id, park_id) {
+    fleet_customers.customers (personal_phone_id, park_no) {
         personal_phone_id -> Binary,
-        park_id -> Binary,
+        park_no -> Integer,
         updated_at -> Timestamptz,
         version -> Integer,
         sms_enabled -> Nullable<Bool>,
@@ -12,3 +12,12 @@ diesel::table! {
         order_options -> Nullable<Jsonb>,
     }
 }
+
+diesel::table! {
+    fleet_customers.parks (park_no) {
+        park_no -> Integer,
+        park_id -> Binary,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(customers, parks);

@@ -5,25 +5,50 @@ use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Jsonb, Nullable, T
 use diesel_async::RunQueryDsl;
 use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::model::{CustomerKey, CustomerView, Item, Location, OrderOptions, Route};
-use super::schema::customers;
+use super::schema::{customers, parks};
 use crate::platform::database::{BatchedStatement, Connection, Json, PackedId, prepared_statement};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::{ParkId, PersonalId};
 
-/// Order options as they are stored, with the version of their structure.
+/// Order options as they are stored: what is empty is left out, and so is the version of the
+/// structure as long as it is the first, since rows are many and these are a good part of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredOptions {
-    #[serde(rename = "v")]
+    #[serde(rename = "v", default = "first_version", skip_serializing_if = "is_first_version")]
     version: u8,
-    #[serde(flatten)]
-    options: OrderOptions,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    requirements: BTreeMap<String, serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payment_type: Option<String>,
+}
+
+fn first_version() -> u8 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_first_version(version: &u8) -> bool {
+    *version == first_version()
 }
 
 impl From<OrderOptions> for StoredOptions {
     fn from(options: OrderOptions) -> Self {
-        Self { version: 1, options }
+        let OrderOptions { classes, requirements, comment, payment_type } = options;
+        Self { version: first_version(), classes, requirements, comment, payment_type }
+    }
+}
+
+impl From<StoredOptions> for OrderOptions {
+    fn from(stored: StoredOptions) -> Self {
+        let StoredOptions { classes, requirements, comment, payment_type, .. } = stored;
+        Self { classes, requirements, comment, payment_type }
     }
 }
 
@@ -69,6 +94,10 @@ impl CustomerRow {
         Ok(CustomerKey { park_id: self.park()?, personal_phone_id: self.phone_id()? })
     }
 
+    fn packed_key(&self) -> (PackedId, PackedId) {
+        (self.park_id.clone(), self.personal_phone_id.clone())
+    }
+
     fn park(&self) -> Result<ParkId> {
         ParkId::parse(&self.park_id.text()).map_err(Error::internal)
     }
@@ -81,8 +110,8 @@ impl CustomerRow {
         self.personal_name_id.as_ref().map(|id| id.text().into_owned())
     }
 
-    pub fn options(&self) -> Option<&OrderOptions> {
-        self.order_options.as_ref().map(|stored| &stored.0.options)
+    pub fn options(&self) -> Option<OrderOptions> {
+        self.order_options.clone().map(|stored| stored.0.into())
     }
 
     pub fn sms_enabled(&self) -> bool {
@@ -101,7 +130,7 @@ impl CustomerRow {
             phone: None,
             name: None,
             sms_enabled: self.sms_enabled(),
-            order_options: self.order_options.map(|stored| stored.0.options),
+            order_options: self.order_options.map(|stored| stored.0.into()),
             orders_count: self.orders_count,
             first_order_at: self.first_order_at.to_jiff(),
             last_order_at: self.last_order_at.to_jiff(),
@@ -114,17 +143,21 @@ impl CustomerRow {
     }
 }
 
-/// The columns of [`CustomerRow`] behind its ordinal, of a customer `c`.
+/// The columns of [`CustomerRow`] behind its ordinal, of a customer `c`; `$park` gives the park's id.
 macro_rules! columns {
-    () => {
-        "c.park_id, c.personal_phone_id, c.personal_name_id, c.sms_enabled, c.order_options, \
-         c.orders_count, c.first_order_at, c.last_order_at, c.created_at, c.updated_at, c.version, \
-         (SELECT jsonb_agg(i.body || jsonb_build_object('id', i.id) ORDER BY i.id) \
-          FROM fleet_customers.favourite_locations i \
-          WHERE i.personal_phone_id = c.personal_phone_id AND i.park_id = c.park_id), \
-         (SELECT jsonb_agg(i.body || jsonb_build_object('id', i.id) ORDER BY i.id) \
-          FROM fleet_customers.recurring_routes i \
-          WHERE i.personal_phone_id = c.personal_phone_id AND i.park_id = c.park_id)"
+    ($park:literal) => {
+        concat!(
+            $park,
+            ", c.personal_phone_id, c.personal_name_id, c.sms_enabled, c.order_options, \
+             c.orders_count, c.first_order_at, c.last_order_at, c.created_at, c.updated_at, \
+             c.version, \
+             (SELECT jsonb_agg(i.body || jsonb_build_object('id', i.id) ORDER BY i.id) \
+              FROM fleet_customers.favourite_locations i \
+              WHERE i.personal_phone_id = c.personal_phone_id AND i.park_no = c.park_no), \
+             (SELECT jsonb_agg(i.body || jsonb_build_object('id', i.id) ORDER BY i.id) \
+              FROM fleet_customers.recurring_routes i \
+              WHERE i.personal_phone_id = c.personal_phone_id AND i.park_no = c.park_no)"
+        )
     };
 }
 
@@ -139,21 +172,23 @@ macro_rules! newest_first {
 prepared_statement! {
     /// Customers by key; an input without a customer has no row.
     struct ReadStatement<'a> returns CustomerColumns;
-    concat!("SELECT k.ordinal, ", columns!(), " FROM UNNEST("),
+    concat!("SELECT k.ordinal, ", columns!("k.park_id"), " FROM UNNEST("),
     parks: Vec<&'a PackedId> => Array<Binary>, ", ",
     phones: Vec<&'a PackedId> => Array<Binary>,
     ") WITH ORDINALITY AS k(park_id, personal_phone_id, ordinal) \
+     JOIN fleet_customers.parks p ON p.park_id = k.park_id \
      JOIN fleet_customers.customers c \
-     ON c.personal_phone_id = k.personal_phone_id AND c.park_id = k.park_id",
+     ON c.personal_phone_id = k.personal_phone_id AND c.park_no = p.park_no",
 }
 
 prepared_statement! {
-    /// Creates or updates customers after orders. The inputs' keys must be distinct; they are
-    /// taken in one order, so that two batches never wait for each other crosswise.
+    /// Creates or updates customers after orders; those of parks that are not known yet are passed
+    /// over. The inputs' keys must be distinct; they are taken in one order, so that two batches
+    /// never wait for each other crosswise.
     struct UpsertStatement<'a> returns CustomerColumns;
-    "INSERT INTO fleet_customers.customers AS c (park_id, personal_phone_id, personal_name_id, \
+    "INSERT INTO fleet_customers.customers AS c (park_no, personal_phone_id, personal_name_id, \
      sms_enabled, order_options, orders_count, first_order_at, last_order_at) \
-     SELECT park_id, phone, name, sms, options, 1, at, at FROM UNNEST(",
+     SELECT p.park_no, phone, name, sms, options, 1, at, at FROM UNNEST(",
     parks: Vec<&'a PackedId> => Array<Binary>, ", ",
     phones: Vec<&'a PackedId> => Array<Binary>, ", ",
     names: Vec<Option<&'a PackedId>> => Array<Nullable<Binary>>, ", ",
@@ -161,8 +196,9 @@ prepared_statement! {
     order_options: Vec<Option<&'a Json<StoredOptions>>> => Array<Nullable<Jsonb>>, ", ",
     ordered_at: Vec<SqlTimestamp> => Array<Timestamptz>,
     concat!(
-        ") AS i(park_id, phone, name, sms, options, at) ORDER BY phone, park_id \
-         ON CONFLICT (personal_phone_id, park_id) DO UPDATE SET \
+        ") AS i(park_id, phone, name, sms, options, at) \
+         JOIN fleet_customers.parks p ON p.park_id = i.park_id ORDER BY phone, p.park_no \
+         ON CONFLICT (personal_phone_id, park_no) DO UPDATE SET \
          personal_name_id = CASE WHEN excluded.last_order_at >= c.last_order_at \
            THEN COALESCE(excluded.personal_name_id, c.personal_name_id) ELSE c.personal_name_id END, \
          sms_enabled = CASE WHEN excluded.last_order_at >= c.last_order_at \
@@ -174,7 +210,7 @@ prepared_statement! {
          last_order_at = GREATEST(c.last_order_at, excluded.last_order_at), \
          updated_at = now(), version = c.version + 1 \
          RETURNING 0::bigint, ",
-        columns!()
+        columns!("(SELECT p.park_id FROM fleet_customers.parks p WHERE p.park_no = c.park_no)")
     ),
 }
 
@@ -183,8 +219,9 @@ prepared_statement! {
     struct FirstPage<'a> returns CustomerColumns;
     concat!(
         "SELECT 0::bigint, ",
-        columns!(),
-        " FROM fleet_customers.customers c WHERE c.park_id = "
+        columns!("p.park_id"),
+        " FROM fleet_customers.parks p JOIN fleet_customers.customers c USING (park_no) \
+         WHERE p.park_id = "
     ),
     park: &'a PackedId => Binary, newest_first!(),
     limit: i64 => BigInt, "",
@@ -195,12 +232,14 @@ prepared_statement! {
     struct NextPage<'a> returns CustomerColumns;
     concat!(
         "SELECT 0::bigint, ",
-        columns!(),
-        " FROM fleet_customers.customers c WHERE c.park_id = "
+        columns!("p.park_id"),
+        " FROM fleet_customers.parks p JOIN fleet_customers.customers c USING (park_no) \
+         WHERE p.park_id = "
     ),
     park: &'a PackedId => Binary,
     " AND (c.last_order_at AT TIME ZONE 'UTC')::date <= (",
-    day: SqlTimestamp => Timestamptz, " AT TIME ZONE 'UTC')::date AND (c.last_order_at, c.personal_phone_id) < (",
+    day: SqlTimestamp => Timestamptz,
+    " AT TIME ZONE 'UTC')::date AND (c.last_order_at, c.personal_phone_id) < (",
     at: SqlTimestamp => Timestamptz, ", ",
     phone: &'a PackedId => Binary, concat!(")", newest_first!()),
     limit: i64 => BigInt, "",
@@ -270,6 +309,12 @@ pub(super) struct UpsertRow {
     pub ordered_at: SqlTimestamp,
 }
 
+impl UpsertRow {
+    fn key(&self) -> (PackedId, PackedId) {
+        (self.park_id.clone(), self.personal_phone_id.clone())
+    }
+}
+
 /// Creates or updates one customer; many calls share one statement and one commit.
 pub(super) struct UpsertCustomer;
 
@@ -285,38 +330,55 @@ impl BatchedStatement for UpsertCustomer {
     const REPEATABLE: bool = false;
 
     fn key(input: &Self::Input) -> Option<Self::Key> {
-        Some((input.personal_phone_id.clone(), input.park_id.clone()))
+        Some(input.key())
     }
 
-    async fn run(
-        mut connection: &Connection,
-        inputs: &[UpsertRow],
-    ) -> QueryResult<Vec<CustomerRow>> {
-        let statement = UpsertStatement {
-            parks: inputs.iter().map(|row| &row.park_id).collect(),
-            phones: inputs.iter().map(|row| &row.personal_phone_id).collect(),
-            names: inputs.iter().map(|row| row.personal_name_id.as_ref()).collect(),
-            sms_enabled: inputs.iter().map(|row| row.sms_enabled).collect(),
-            order_options: inputs.iter().map(|row| row.order_options.as_ref()).collect(),
-            ordered_at: inputs.iter().map(|row| row.ordered_at).collect(),
-        };
-        let rows: Vec<CustomerRow> = statement.load(&mut connection).await?;
+    async fn run(connection: &Connection, inputs: &[UpsertRow]) -> QueryResult<Vec<CustomerRow>> {
+        let mut rows = upsert_known_parks(connection, inputs.iter()).await?;
+        if rows.len() < inputs.len() {
+            remember_parks(connection, inputs).await?;
+            let done: HashSet<_> = rows.iter().map(CustomerRow::packed_key).collect();
+            let left = inputs.iter().filter(|input| !done.contains(&input.key()));
+            let more = upsert_known_parks(connection, left).await?;
+            rows.extend(more);
+        }
         in_order_of(inputs, rows)
     }
 }
 
+/// Runs the statement; rows of parks that are not known yet are missing from what it returns.
+async fn upsert_known_parks(
+    mut connection: &Connection,
+    inputs: impl Iterator<Item = &UpsertRow> + Clone,
+) -> QueryResult<Vec<CustomerRow>> {
+    let statement = UpsertStatement {
+        parks: inputs.clone().map(|row| &row.park_id).collect(),
+        phones: inputs.clone().map(|row| &row.personal_phone_id).collect(),
+        names: inputs.clone().map(|row| row.personal_name_id.as_ref()).collect(),
+        sms_enabled: inputs.clone().map(|row| row.sms_enabled).collect(),
+        order_options: inputs.clone().map(|row| row.order_options.as_ref()).collect(),
+        ordered_at: inputs.map(|row| row.ordered_at).collect(),
+    };
+    statement.load(&mut connection).await
+}
+
+/// Gives every park a number that has none. Rare: once in a park's life.
+async fn remember_parks(mut connection: &Connection, inputs: &[UpsertRow]) -> QueryResult<()> {
+    let ids: BTreeSet<&PackedId> = inputs.iter().map(|row| &row.park_id).collect();
+    let rows: Vec<_> = ids.into_iter().map(|id| parks::park_id.eq(id)).collect();
+    let insert = diesel::insert_into(parks::table).values(rows).on_conflict_do_nothing();
+    insert.execute(&mut connection).await?;
+    Ok(())
+}
+
 /// RETURNING promises no order: puts the rows into that of the inputs.
 fn in_order_of(inputs: &[UpsertRow], rows: Vec<CustomerRow>) -> QueryResult<Vec<CustomerRow>> {
-    if let [_] = inputs {
+    if let ([_], [_]) = (inputs, rows.as_slice()) {
         return Ok(rows);
     }
-    let key = |row: CustomerRow| ((row.personal_phone_id.clone(), row.park_id.clone()), row);
-    let mut by_key: std::collections::HashMap<_, _> = rows.into_iter().map(key).collect();
-    inputs
-        .iter()
-        .map(|input| UpsertCustomer::key(input).and_then(|key| by_key.remove(&key)))
-        .collect::<Option<_>>()
-        .ok_or(diesel::result::Error::NotFound)
+    let mut by_key: HashMap<_, _> = rows.into_iter().map(|row| (row.packed_key(), row)).collect();
+    let ordered: Option<Vec<_>> = inputs.iter().map(|input| by_key.remove(&input.key())).collect();
+    ordered.ok_or(diesel::result::Error::NotFound)
 }
 
 /// Where a list ended: the last customer's latest order and phone id.
@@ -336,6 +398,12 @@ pub(super) async fn list(
     Ok(NextPage { park, day: at, at, phone: &phone, limit }.load(connection).await?)
 }
 
+/// The park's number, none for a park without customers.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn numbers_of(park: &PackedId) -> _ {
+    parks::table.filter(parks::park_id.eq(park)).select(parks::park_no)
+}
+
 /// What a dispatcher can change.
 pub(super) struct Edited {
     pub personal_name_id: Option<PackedId>,
@@ -350,7 +418,8 @@ pub(super) async fn read_for_update(
 ) -> Result<Option<CustomerRow>> {
     let (park, phone) = key;
     let locked: Option<i32> = customers::table
-        .find((phone, park))
+        .filter(customers::personal_phone_id.eq(phone))
+        .filter(customers::park_no.eq_any(numbers_of(park)))
         .select(customers::version)
         .for_update()
         .first(connection)
@@ -369,7 +438,9 @@ pub(super) async fn edit(
     edited: Edited,
 ) -> Result<Option<CustomerRow>> {
     let (park, phone) = key;
-    diesel::update(customers::table.find((phone, park)))
+    diesel::update(customers::table)
+        .filter(customers::personal_phone_id.eq(phone))
+        .filter(customers::park_no.eq_any(numbers_of(park)))
         .set((
             customers::personal_name_id.eq(edited.personal_name_id),
             customers::sms_enabled.eq(edited.sms_enabled),
@@ -387,7 +458,9 @@ pub(super) async fn edit(
 /// false when there is none.
 pub(super) async fn touch(connection: &mut Connection, key: &(PackedId, PackedId)) -> Result<bool> {
     let (park, phone) = key;
-    let touched = diesel::update(customers::table.find((phone, park)))
+    let touched = diesel::update(customers::table)
+        .filter(customers::personal_phone_id.eq(phone))
+        .filter(customers::park_no.eq_any(numbers_of(park)))
         .set((
             customers::version.eq(customers::version + 1),
             customers::updated_at.eq(diesel::dsl::now),
@@ -403,6 +476,10 @@ pub(super) async fn delete(
     key: &(PackedId, PackedId),
 ) -> Result<bool> {
     let (park, phone) = key;
-    let deleted = diesel::delete(customers::table.find((phone, park))).execute(connection).await?;
+    let deleted = diesel::delete(customers::table)
+        .filter(customers::personal_phone_id.eq(phone))
+        .filter(customers::park_no.eq_any(numbers_of(park)))
+        .execute(connection)
+        .await?;
     Ok(deleted == 1)
 }

@@ -2,7 +2,7 @@
 //!
 //! Ids from outside are opaque text, but nearly all of them are 32 hexadecimal digits or a UUID.
 //! With millions of rows and two or three such ids in a row and in its key, storing them as 16
-//! bytes and a tag halves tables and indices (`docs/decisions/packed-ids.md`). Whatever has
+//! bytes and a tag halves tables and indices (`docs/decisions/five-million-customers.md`). Whatever has
 //! another form is stored as its own text. The coding is reversible and injective: equality and
 //! uniqueness in SQL are those of the ids. `fleet_platform.readable_id(bytea)` shows one as text.
 

@@ -162,9 +162,9 @@ impl Customers {
                 Patch::Set(wanted) => wanted,
             };
             let order_options = match &patch.order_options {
-                Patch::Keep => row.options().cloned(),
+                Patch::Keep => row.options(),
                 Patch::Remove => None,
-                Patch::Set(patch) => Some(merged_options(row.options(), patch)?),
+                Patch::Set(patch) => Some(merged_options(row.options().as_ref(), patch)?),
             };
             Ok(Edited { personal_name_id, sms_enabled, order_options })
         };
