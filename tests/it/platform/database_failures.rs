@@ -175,7 +175,8 @@ async fn a_write_whose_answer_was_cut_off_is_not_done_twice() {
     let behind = Behind::start(Mode::Pass).await;
     for number in 0..20 {
         // So many calls at once that each worker has its connection open.
-        let warm = (0..8).map(|_| behind.internal.post("customers/upsert", order_of(&passenger(0))));
+        let warm =
+            (0..8).map(|_| behind.internal.post("customers/upsert", order_of(&passenger(0))));
         for reply in futures_util::future::join_all(warm).await {
             reply.expect(200);
         }

@@ -7,6 +7,8 @@ mod load;
 mod overload;
 mod problems;
 mod rig;
+mod tls;
+mod traces;
 
 use serde_json::{Value, json};
 
