@@ -1,5 +1,18 @@
 //! Integration tests: the real server over HTTP, against a real PostgreSQL and the sandbox's
 //! stand-ins. `make test` runs them; folders bear the names of the domains and routes they try.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::future_not_send,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::needless_pass_by_value,
+    clippy::similar_names,
+    reason = "this is how tests fail; their tools are simple rather than quick"
+)]
 
 mod fleet_customers;
 mod platform;

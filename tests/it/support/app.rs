@@ -60,9 +60,10 @@ impl Builder {
         let sandbox = start_sandbox();
         let mut texts = vec![configuration(&database.url(), &sandbox.base_url("personal"))];
         texts.extend(self.config);
-        let server = Server::start(ConfigSource::texts(texts));
+        let source = ConfigSource::texts(texts);
+        let server = Server::start(source.clone());
         let root = Caller::anonymous(format!("http://{}", server.addr));
-        let app = TestApp { root, server: Some(server), sandbox, database };
+        let app = TestApp { root, server: Some(server), source, sandbox, database };
         if !self.does_not_wait {
             app.ready().await;
         }
@@ -100,6 +101,7 @@ pub fn start_sandbox() -> Sandbox {
 pub struct TestApp {
     root: Caller,
     server: Option<Server>,
+    source: ConfigSource,
     pub sandbox: Sandbox,
     pub database: TestDatabase,
 }
@@ -133,6 +135,16 @@ impl TestApp {
         drop(self.server.take());
     }
 
+    /// Stops it and starts it again, with the same database and stand-ins and on another port.
+    pub async fn restarted(mut self) -> Self {
+        self.stop();
+        let server = Server::start(self.source.clone());
+        self.root = Caller::anonymous(format!("http://{}", server.addr));
+        self.server = Some(server);
+        self.ready().await;
+        self
+    }
+
     /// A caller without a token, with paths from the root.
     pub fn anonymous(&self) -> Caller {
         self.root.clone()
@@ -148,11 +160,6 @@ impl TestApp {
     /// Another service.
     pub fn internal(&self, domain: &str) -> Caller {
         self.caller("test-internal", domain, "internal")
-    }
-
-    /// The data-subject service.
-    pub fn takeout(&self, domain: &str) -> Caller {
-        self.caller("test-takeout", domain, "takeout")
     }
 
     /// Whoever has this token.

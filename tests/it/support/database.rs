@@ -51,11 +51,6 @@ impl TestDatabase {
         url_of(&self.name)
     }
 
-    /// Its name on the server.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// A connection of the test's own.
     pub async fn connect(&self) -> Client {
         connect(&self.url()).await
