@@ -9,7 +9,7 @@ use actix_web::http::header;
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::state::HttpState;
 use crate::platform::error::{Error, Kind, Result};
@@ -123,7 +123,10 @@ async fn read(mut payload: Payload, limits: Limits) -> Result<Bytes> {
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        if error.inner().is_data() {
+        // Some wrong shapes (a number for an enum's name, too deep, too great a number) are told as
+        // wrong syntax; what can be skipped over as JSON is JSON.
+        let is_json = || serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+        if error.inner().is_data() || is_json() {
             let detail = without_position(&error.inner().to_string());
             return Error::invalid(pointer(error.path()), detail);
         }
@@ -170,6 +173,16 @@ mod tests {
     struct Route {
         #[garde(length(min = 1), dive)]
         points: Vec<Point>,
+        #[serde(default)]
+        #[garde(skip)]
+        #[allow(dead_code, reason = "only its parsing is of interest")]
+        kind: Option<Kind>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        Short,
     }
 
     #[derive(Debug, Deserialize, garde::Validate)]
@@ -192,6 +205,8 @@ mod tests {
             ("{", "invalid_json", ""),
             ("{} x", "invalid_request", ""),
             (r#"{"points":[]} x"#, "invalid_json", ""),
+            (r#"{"points":[{"lat":1e999}]}"#, "invalid_request", "/points/0/lat"),
+            (r#"{"kind":5,"points":[]}"#, "invalid_request", "/kind"),
             (r#"{"points":[{"lat":"x"}]}"#, "invalid_request", "/points/0/lat"),
             (r#"{"points":[{"lat":1,"lon":2}]}"#, "invalid_request", "/points/0/lon"),
             (r#"{"points":[{"lat":1},{"lat":91}]}"#, "invalid_request", "/points/1/lat"),
