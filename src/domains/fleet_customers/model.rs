@@ -450,8 +450,10 @@ fn distinct<C>(days: &[Weekday], _: &C) -> garde::Result {
 }
 
 fn is_local_time<C>(text: &str, _: &C) -> garde::Result {
-    let form = text.len() == 5 && text.parse::<jiff::civil::Time>().is_ok();
-    ensure(form, "must be a time of day as HH:MM")
+    // The parser takes other forms too, such as T0830.
+    let form = text.len() == 5 && text.as_bytes().get(2) == Some(&b':');
+    let time = text.parse::<jiff::civil::Time>();
+    ensure(form && time.is_ok(), "must be a time of day as HH:MM")
 }
 
 fn is_time_zone<C>(name: &str, _: &C) -> garde::Result {
