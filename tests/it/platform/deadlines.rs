@@ -122,7 +122,7 @@ async fn a_lock_is_waited_for_no_longer_than_configured_whatever_the_patience() 
 
 #[actix_web::test]
 async fn a_batched_statement_that_waits_holds_nobody_beyond_their_patience() {
-    let config = "[database]\nlock_timeout_ms = 1500\n";
+    let config = "[database]\nlane_lock_timeout_ms = 1500\n";
     let app = TestApp::builder().config(config).start().await;
     let (dispatcher, id) = (app.dispatcher(DOMAIN, PARK), passenger(1));
     app.internal(DOMAIN).post("customers/upsert", order_of(&id)).await.expect(200);
@@ -143,4 +143,33 @@ async fn a_batched_statement_that_waits_holds_nobody_beyond_their_patience() {
     }
     // Those who left were not served later in vain: their reads are no longer under way.
     eventually("no session is left at work", async || app.database.count(AT_WORK).await == 0).await;
+}
+
+#[actix_web::test]
+async fn a_locked_row_holds_up_nobody_who_shares_a_batch_with_it() {
+    let config = "[http]\nworkers = 1\n[database]\nlane_lock_timeout_ms = 200\n";
+    let app = TestApp::builder().config(config).start().await;
+    let internal = app.internal(DOMAIN);
+    internal.post("customers/upsert", order_of(&passenger(0))).await.expect(200);
+    let mut other = app.database.connect().await;
+    let lock = other.transaction().await.unwrap();
+    lock.execute("SELECT 1 FROM fleet_customers.customers FOR UPDATE", &[]).await.unwrap();
+    let calls = (0..20).map(|number| {
+        let order = order_of(&passenger(number));
+        let internal = internal.clone();
+        async move { internal.post("customers/upsert", order).await }
+    });
+    let started = Instant::now();
+    let replies = futures_util::future::join_all(calls).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    for (number, reply) in replies.iter().enumerate() {
+        if number == 0 {
+            reply.problem(503, "database_contended");
+        } else {
+            assert_eq!(reply.expect(200)["orders_count"], 1, "{number}");
+        }
+    }
+    lock.rollback().await.unwrap();
+    let counted = internal.post("customers/upsert", order_of(&passenger(0))).await.expect(200);
+    assert_eq!(counted["orders_count"], 2, "the one that was refused took no effect");
 }

@@ -1,8 +1,10 @@
 //! What every domain relies on, tried through the server as a whole.
 
 mod auth;
+mod configuration;
 mod database_failures;
 mod deadlines;
+mod lifecycle;
 mod load;
 mod overload;
 mod problems;

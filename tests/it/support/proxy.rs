@@ -200,8 +200,8 @@ async fn forward(
         }
         let mode = *modes.borrow();
         let limit = match mode {
-            Mode::CutAfter(limit) if to_client => limit - passed,
-            Mode::CutOpenAfter(limit) if to_client && !is_new => limit - passed,
+            Mode::CutAfter(limit) if to_client => limit.saturating_sub(passed),
+            Mode::CutOpenAfter(limit) if to_client && !is_new => limit.saturating_sub(passed),
             _ => usize::MAX,
         };
         match mode {
