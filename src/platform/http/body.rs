@@ -125,7 +125,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         // Some wrong shapes (a number for an enum's name, too deep, too great a number) are told as
         // wrong syntax; what can be skipped over as JSON is JSON.
-        let is_json = || serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+        // (Skipping does not look into texts, so the encoding is checked apart.)
+        let is_json = || {
+            std::str::from_utf8(bytes)
+                .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+        };
         if error.inner().is_data() || is_json() {
             let detail = without_position(&error.inner().to_string());
             return Error::invalid(pointer(error.path()), detail);
