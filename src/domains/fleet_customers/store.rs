@@ -1,13 +1,14 @@
 //! SQL of customers. Every finder takes the park; the two hottest statements are batched.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Jsonb, Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::model::{CustomerKey, CustomerView, Item, Location, OrderOptions, Route};
+use super::model::{CustomerView, Item, Location, OrderOptions, Route};
 use super::schema::{customers, parks};
 use crate::platform::database::{BatchedStatement, Connection, Json, PackedId, prepared_statement};
 use crate::platform::error::{Error, Result};
@@ -90,20 +91,16 @@ type CustomerColumns = (
 );
 
 impl CustomerRow {
-    pub fn key(&self) -> Result<CustomerKey> {
-        Ok(CustomerKey { park_id: self.park()?, personal_phone_id: self.phone_id()? })
-    }
-
     fn packed_key(&self) -> (PackedId, PackedId) {
         (self.park_id.clone(), self.personal_phone_id.clone())
     }
 
-    fn park(&self) -> Result<ParkId> {
-        ParkId::parse(&self.park_id.text()).map_err(Error::internal)
+    pub fn park(&self) -> Result<ParkId> {
+        ParkId::try_from(self.park_id.text().into_owned()).map_err(Error::internal)
     }
 
     pub fn phone_id(&self) -> Result<PersonalId> {
-        PersonalId::parse(&self.personal_phone_id.text()).map_err(Error::internal)
+        PersonalId::try_from(self.personal_phone_id.text().into_owned()).map_err(Error::internal)
     }
 
     pub fn name_id(&self) -> Option<String> {

@@ -100,7 +100,6 @@ impl Database {
         if start {
             tokio::task::spawn_local(run_queue(self.clone(), queue));
         }
-        self.0.metrics.batched.with_label_values(&[S::NAME]).inc();
         let lost = |_| Error::internal("the batch ended without an answer");
         context.deadline.run(answered).await?.map_err(lost)?
     }
@@ -167,6 +166,7 @@ async fn run_batch<S: BatchedStatement>(database: &Database, batch: Vec<Call<S>>
     let (inputs, answers): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|call| (call.input, call.answer)).unzip();
     let metrics = &database.0.metrics;
+    metrics.batched.with_label_values(&[S::NAME]).inc_by(inputs.len() as u64);
     let started = Instant::now();
     let outcome = run_once::<S>(database, &inputs).await;
     metrics.batch_seconds.with_label_values(&[S::NAME]).observe(started.elapsed().as_secs_f64());

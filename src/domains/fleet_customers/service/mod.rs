@@ -286,7 +286,7 @@ impl Customers {
         self.metrics.retrieved.inc();
         rows.into_iter()
             .map(|row| {
-                let park_id = row.key()?.park_id;
+                let park_id = row.park()?;
                 Ok(CustomerView { park_id: Some(park_id), ..row.view()? })
             })
             .collect()
