@@ -52,15 +52,35 @@ pub(super) fn read<T: Section>(
     if found.is_empty() { Ok(section) } else { Err(found) }
 }
 
-/// The message without the origin that the library appends: the key already says where it is.
+/// The message without the origin that the library appends (the key already says where it is) and
+/// without the value that was found: it may be a secret in a wrong place.
 fn plain_message(error: &config::ConfigError) -> String {
     match error {
         config::ConfigError::Type { unexpected, expected, .. } => {
-            format!("invalid type: {unexpected}, expected {expected}")
+            // `string "hunter2"`, "integer `5`", `sequence`: the first words are its sort.
+            let found = unexpected.to_string();
+            let sort = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+            format!("invalid type: {sort}, expected {expected}")
         }
         config::ConfigError::At { error, .. } => plain_message(error),
-        other => other.to_string(),
+        other => without_value(&other.to_string()),
     }
+}
+
+/// The messages of serde and of the library that repeat a value, without it.
+fn without_value(message: &str) -> String {
+    for kind in ["invalid type", "invalid value"] {
+        let expected = message
+            .strip_prefix(kind)
+            .and_then(|rest| rest.strip_prefix(": ")?.rsplit_once(", expected "));
+        if let Some((_, expected)) = expected {
+            return format!("{kind}, expected {expected}");
+        }
+    }
+    if message.contains(" does not have variant constructor ") {
+        return "is none of the values that may stand here".to_owned();
+    }
+    message.to_owned()
 }
 
 /// Takes serde's message on an unknown field apart: the field and the names that are known.

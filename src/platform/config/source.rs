@@ -28,7 +28,23 @@ pub struct ConfigSource {
 /// A source could not be read at all.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration could not be read: {0}")]
-pub struct LoadError(#[from] config::ConfigError);
+pub struct LoadError(String);
+
+impl From<config::ConfigError> for LoadError {
+    fn from(error: config::ConfigError) -> Self {
+        let config::ConfigError::FileParse { uri, cause } = &error else {
+            return Self(error.to_string());
+        };
+        // The parser shows the line it stumbled over, and a secret may stand in it.
+        let is_source = |line: &str| {
+            line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|')
+        };
+        let text = cause.to_string();
+        let lines: Vec<&str> = text.lines().filter(|line| !is_source(line)).collect();
+        let place = uri.as_deref().map(|uri| format!("{uri}: ")).unwrap_or_default();
+        Self(format!("{place}{}", lines.join(": ")))
+    }
+}
 
 impl ConfigSource {
     /// Defaults, these files, and the environment.
