@@ -1,6 +1,7 @@
 //! Logs: JSON lines on standard output, one span context a line.
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -17,7 +18,7 @@ use crate::platform::config::telemetry::TelemetrySettings;
 pub fn install(
     settings: &TelemetrySettings,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let filter = EnvFilter::try_new(&settings.log)?;
+    let filter = EnvFilter::try_new(&settings.log)?.and(filter_fn(tells_nothing_personal));
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
@@ -36,4 +37,11 @@ pub fn install(
         tracing::error!(place, "panic");
     }));
     Ok(())
+}
+
+/// Below `info`, libraries print what they carry: tokio-postgres the parameters of statements. So
+/// whatever the filter says, only our own lines go that far.
+fn tells_nothing_personal(line: &Metadata<'_>) -> bool {
+    let crate_name = line.target().split("::").next();
+    *line.level() <= Level::INFO || crate_name == Some(env!("CARGO_CRATE_NAME"))
 }
