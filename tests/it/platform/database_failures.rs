@@ -19,7 +19,7 @@ const RECOVERY: Duration = Duration::from_secs(10);
 /// What a call may be told while the database is away.
 const REFUSALS: [&str; 2] = ["database_unavailable", "deadline_exceeded"];
 /// Short time-outs, so that a test of them takes no longer than it must.
-const IMPATIENT: &str = "connect_timeout_ms = 300\nacquire_timeout_ms = 300\n\
+const IMPATIENT: &str = "connect_timeout_ms = 1000\nacquire_timeout_ms = 300\n\
      statement_timeout_ms = 800\nlock_timeout_ms = 500\nlane_statement_timeout_ms = 800\n";
 
 /// A server that reaches its database through a proxy.

@@ -1,11 +1,14 @@
 //! What every domain relies on, tried through the server as a whole.
 
 mod auth;
+mod batching;
 mod configuration;
 mod database_failures;
 mod deadlines;
 mod lifecycle;
 mod load;
+mod logs;
+mod migrations;
 mod overload;
 mod problems;
 mod rig;
