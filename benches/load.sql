@@ -10,17 +10,21 @@ CREATE OR REPLACE FUNCTION bench.id(i bigint, kind bigint) RETURNS bytea LANGUAG
 CREATE OR REPLACE FUNCTION bench.phone(i bigint) RETURNS bytea LANGUAGE sql IMMUTABLE
     RETURN bench.id(i, 10);
 -- 300 parks; the largest has 6 % of the customers.
-CREATE OR REPLACE FUNCTION bench.park(i bigint) RETURNS bytea LANGUAGE sql IMMUTABLE
-    RETURN bench.id(300 * (i * 7919 % 10007) * (i * 7919 % 10007) / (10007 * 10007), 20);
+CREATE OR REPLACE FUNCTION bench.park(i bigint) RETURNS bigint LANGUAGE sql IMMUTABLE
+    RETURN 300 * (i * 7919 % 10007) * (i * 7919 % 10007) / (10007 * 10007);
+CREATE OR REPLACE FUNCTION bench.park_id(i bigint) RETURNS bytea LANGUAGE sql IMMUTABLE
+    RETURN bench.id(bench.park(i), 20);
+INSERT INTO fleet_customers.parks (park_id) SELECT bench.id(park, 20) FROM generate_series(0, 299) park;
 
 CREATE FUNCTION bench.customers(first bigint, last bigint, with_options real)
 RETURNS SETOF fleet_customers.customers LANGUAGE sql
 BEGIN ATOMIC
-    SELECT at - interval '30 days', at, at - interval '30 days', at, 1 + (i % 20)::integer, 1,
-           CASE WHEN random() < 0.5 THEN random() < 0.5 END,
-           bench.park(i), bench.phone(i), CASE WHEN random() < 0.6 THEN bench.id(i, 30) END,
+    SELECT at - interval '30 days', at, at - interval '30 days', at,
+           (SELECT park_no FROM fleet_customers.parks WHERE park_id = bench.park_id(i)),
+           1 + (i % 20)::integer, 1, CASE WHEN random() < 0.5 THEN random() < 0.5 END,
+           bench.phone(i), CASE WHEN random() < 0.6 THEN bench.id(i, 30) END,
            CASE WHEN random() < with_options THEN
-               '{"v":1,"classes":["econom"],"requirements":{},"payment_type":"cash"}'::jsonb END
+               '{"classes":["econom"],"payment_type":"cash"}'::jsonb END
     FROM (SELECT i, now() - random() * interval '90 days' AS at
           FROM generate_series(first, last) i) orders;
 END;

@@ -21,7 +21,7 @@ PGBENCH = os.environ["PGBENCH"]
 CONNECTIONS = 64
 # What the upserts of both sides bring along.
 ORDERED_AT = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-OPTIONS = '{"v":1,"classes":["econom"],"requirements":{},"payment_type":"cash"}'
+OPTIONS = '{"classes":["econom"],"payment_type":"cash"}'
 CONSTANTS = {
     "names": "{NULL}",
     "sms": "{t}",
@@ -128,8 +128,8 @@ def check_answers(server):
 def lookup(bench):
     """P1."""
     length = check_answers(bench.server)
-    plain = statement.script("ReadStatement", statement.KEY, ROWS)
-    pipelined = statement.script("ReadStatement", statement.KEY, ROWS, pipeline=10)
+    plain = statement.script(sql, "lookup", ROWS)
+    pipelined = statement.script(sql, "lookup", ROWS, pipeline=10)
     bench.wrk("retrieve", 3), bench.pgbench(plain, 8, 3)
     results = bench.rounds(
         "P1 lookup",
@@ -148,7 +148,8 @@ def lookup(bench):
 
 def upsert(bench):
     """P2."""
-    script = statement.script("UpsertStatement", statement.UPSERT, ROWS)
+    bench.wrk("upsert", 1)
+    script = statement.script(sql, "upsert", ROWS)
     counted = "SELECT sum(orders_count) FROM fleet_customers.customers"
     before = int(sql(counted)[0][0])
     results = bench.rounds(

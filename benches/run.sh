@@ -33,7 +33,7 @@ else
 fi
 # What wrk asks for: a walk over the whole table in random order.
 sql -At -F ' ' -c "SELECT encode(substring(park_id FROM 2), 'hex'), encode(substring(personal_phone_id FROM 2), 'hex')
-  FROM (SELECT * FROM fleet_customers.customers WHERE random() < 200000.0 / $rows) c ORDER BY random()" >"$work/keys"
+  FROM (SELECT * FROM fleet_customers.customers JOIN fleet_customers.parks USING (park_no) WHERE random() < 200000.0 / $rows) c ORDER BY random()" >"$work/keys"
 
 FLEET__HTTP__LISTEN="127.0.0.1:$(free_port "${BENCH_PORT:-18080}")"
 export FLEET__HTTP__LISTEN

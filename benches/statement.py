@@ -1,45 +1,27 @@
-"""The server's own statements as pgbench scripts: taken from its source, so that both run the same."""
+"""The server's own statements as pgbench scripts: taken from PostgreSQL while the server runs them, so
+that both sides run the same."""
 
 import re
 
-STORE = "src/domains/fleet_customers/store.rs"
-# A string literal, a macro that stands for one, or a parameter's SQL type.
-TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|(\w+)!\(\)|=> (\w+(?:<[\w<>]+>)?)', re.S)
-
-
-def literal(text):
-    """A backslash at a line's end takes the line break and the next line's indentation along."""
-    return re.sub(r"\\\n\s*", "", text)
-
-
-def text_of(name):
-    """The statement's text with $1, $2, ... where its parameters are."""
-    with open(STORE, encoding="utf-8") as file:
-        source = file.read()
-    columns = re.search(r"macro_rules! columns \{.*?\"(.*?)\"\s*\};", source, re.S)[1]
-    declared = re.search(r"struct %s<.*?;(.*?)\n\}" % name, source, re.S)[1]
-    parts, parameters = [], 0
-    for text, macro, sql_type in TOKEN.findall(declared):
-        if macro == "columns":
-            parts.append(literal(columns))
-        elif sql_type:
-            parameters += 1
-            parts.append(f"${parameters}")
-        elif not macro:
-            parts.append(literal(text))
-    return "".join(parts)
-
+# What PostgreSQL shows of a lane's last statement (the local cluster keeps 16 kB of it).
+SHOWN = """SELECT query FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name = 'fleet lane' AND query LIKE '%s%%' LIMIT 1"""
+BEGINNINGS = {"lookup": "SELECT k.ordinal", "upsert": "INSERT INTO fleet_customers.customers"}
 
 # What stands for a parameter: a random customer's key, or a value given with -D.
-KEY = ["ARRAY[bench.park(:i)]", "ARRAY[bench.phone(:i)]"]
-UPSERT = KEY + [":names::bytea[]", ":sms::boolean[]", ":options::jsonb[]", ":at::timestamptz[]"]
+KEY = ["ARRAY[bench.park_id(:i)]", "ARRAY[bench.phone(:i)]"]
+VALUES = {
+    "lookup": KEY,
+    "upsert": KEY + [":names::bytea[]", ":sms::boolean[]", ":options::jsonb[]", ":at::timestamptz[]"],
+}
 
 
-def filled(name, values):
-    return re.sub(r"\$(\d)", lambda number: values[int(number[1]) - 1], text_of(name))
-
-
-def script(name, values, rows, pipeline=1):
-    """A pgbench script of `pipeline` statements, each for a random customer."""
-    one = f"\\set i random(1, {rows})\n{filled(name, values)};\n"
+def script(sql, name, rows, pipeline=1):
+    """A pgbench script of `pipeline` statements, each for a random customer. The server must have run
+    the statement before. `sql` runs a query and returns its rows."""
+    text = " ".join(line for row in sql(SHOWN % BEGINNINGS[name]) for line in row)
+    if text.count("$") < len(VALUES[name]):
+        raise SystemExit(f"error: PostgreSQL does not show the server's {name} statement: {text[:200]!r}")
+    filled = re.sub(r"\$(\d)", lambda number: VALUES[name][int(number[1]) - 1], text)
+    one = f"\\set i random(1, {rows})\n{filled};\n"
     return one if pipeline == 1 else "\\startpipeline\n" + one * pipeline + "\\endpipeline\n"
