@@ -3,9 +3,6 @@
 
 use super::*;
 
-/// Correctness under contention is tried here, not speed: a busy machine may take its time.
-const PATIENT: &str = "[database]\nacquire_timeout_ms = 15000\n[http]\ndefault_timeout_ms = 20000";
-
 /// Upserts of customer `id` of the park, all at once; odd ones under a key.
 async fn upsert_all(customers: &Customers, ids: &[String]) -> Vec<Value> {
     let upserts = ids.iter().enumerate().map(|(number, id)| {

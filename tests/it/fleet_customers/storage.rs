@@ -58,16 +58,52 @@ async fn an_id_reads_as_it_was_given_at_a_database_prompt() {
 }
 
 #[actix_web::test]
-async fn order_options_are_stored_without_what_is_empty() {
+async fn of_order_options_only_what_is_not_empty_is_stored() {
     let customers = Customers::start().await;
-    let order = json!({
-        "park_id": PARK, "phone": PHONE,
-        "order_options": {"classes": ["econom"], "requirements": {}, "comment": null},
-        "ordered_at": "2026-05-01T12:00:00Z",
+    for (number, (sent, kept)) in [
+        (json!({"classes": [], "requirements": {}}), json!({})),
+        (options(), options()),
+        (
+            json!({"classes": [], "requirements": {"a": {}}, "comment": ""}),
+            json!({"requirements": {"a": {}}, "comment": ""}),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = phone_id(number);
+        let order = json!({
+            "park_id": PARK, "personal_phone_id": id, "order_options": sent,
+            "ordered_at": "2026-05-01T12:00:00Z",
+        });
+        customers.upsert(order).await;
+        let stored = "SELECT order_options::text FROM fleet_customers.customers \
+             WHERE fleet_platform.readable_id(personal_phone_id) = $1";
+        let rows = customers.app.database.query(stored, &[&id]).await;
+        let stored: Value = serde_json::from_str(rows[0].get(0)).unwrap();
+        assert_eq!(stored, kept);
+        assert_eq!(customers.profile(&id).await["order_options"], sent);
+    }
+}
+
+#[actix_web::test]
+async fn new_parks_that_many_orders_name_at_once_are_numbered_once() {
+    let customers = Customers::with(PATIENT).await;
+    // Parks that nobody knows yet, from many callers at once.
+    let upserts = (0..60).map(|number| {
+        let park = format!("new-park-{}", number % 4);
+        let at = "2026-05-01T12:00:00Z";
+        customers.upsert(
+            json!({"park_id": park, "personal_phone_id": phone_id(number % 12), "ordered_at": at}),
+        )
     });
-    let answer = customers.upsert(order).await;
-    assert_eq!(answer["order_options"], json!({"classes": ["econom"], "requirements": {}}));
-    let sql = "SELECT order_options::text FROM fleet_customers.customers";
-    let rows = customers.app.database.query(sql, &[]).await;
-    assert_eq!(rows[0].get::<_, &str>(0), r#"{"classes": ["econom"]}"#);
+    join_all(upserts).await;
+    let parks = "SELECT count(*) FROM fleet_customers.parks";
+    assert_eq!(customers.app.database.count(parks).await, 4);
+    let orders = "SELECT sum(orders_count) FROM fleet_customers.customers";
+    assert_eq!(customers.app.database.count(orders).await, 60, "none lost, none twice");
+    assert_eq!(
+        customers.app.database.count("SELECT count(*) FROM fleet_customers.customers").await,
+        12
+    );
 }
