@@ -111,7 +111,7 @@ async fn a_database_that_falls_silent_costs_a_deadline_and_then_nothing() {
             assert!(matches!(reply.status, 503 | 504), "{}", reply.text());
             let code = reply.json()["code"].clone();
             assert!(REFUSALS.contains(&code.as_str().expect("a code")), "{code}");
-            assert!(took < Duration::from_millis(1000), "{took:?}: {code}");
+            assert!(took < Duration::from_secs(1), "{took:?}: {code}");
             all_at_once &= took < Duration::from_millis(100) && reply.status == 503;
         }
         all_at_once

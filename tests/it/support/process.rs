@@ -143,10 +143,6 @@ impl Server {
         self.addr
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Everything it wrote so far.
     pub fn output(&self) -> String {
         self.stdout() + &self.read("stderr")

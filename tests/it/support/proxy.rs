@@ -69,11 +69,6 @@ impl Proxy {
         Self { addr, mode, counts, _stop: stop }
     }
 
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
     /// `url` with the proxy's address in the place of the server's.
     pub fn in_front_of(&self, url: &str) -> String {
         let (host, _) = host_and_port(url);
