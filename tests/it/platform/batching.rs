@@ -72,7 +72,7 @@ impl Trial {
 
     fn at(url: &str, test: TestDatabase) -> Self {
         let text = format!(
-            "[database]\nurl = '{url}'\nconnect_timeout_ms = 500\nlane_statement_timeout_ms = 1000\n"
+            "[database]\nurl = '{url}'\nconnect_timeout_ms = 5000\nlane_statement_timeout_ms = 1000\n"
         );
         let source = ConfigSource::texts(vec![text]);
         let settings = ConfigSource::load(&source).unwrap().section("database").unwrap();
