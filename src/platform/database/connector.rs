@@ -92,10 +92,12 @@ impl Connector {
             ),
             Purpose::Migration => ("fleet migration", 0, settings.lock_timeout_ms, ""),
         };
+        // What the URL gives is kept; what stands later wins.
+        let given = config.get_options().unwrap_or_default().to_owned();
         config
             .application_name(name)
             .options(format!(
-                "-c statement_timeout={statement} -c lock_timeout={lock} \
+                "{given} -c statement_timeout={statement} -c lock_timeout={lock} \
                  -c idle_in_transaction_session_timeout=60000{further}"
             ))
             .connect_timeout(self.settings.connect_timeout())
