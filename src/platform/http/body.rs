@@ -62,26 +62,27 @@ fn limits(request: &HttpRequest) -> Limits {
 
 /// What can be refused before a byte of the body is read.
 fn check_head(request: &HttpRequest, limit: usize) -> Result<()> {
-    let content_type = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    match content_type.as_deref() {
-        Some("application/json" | "application/merge-patch+json") => {}
-        _ => {
-            return Err(Error::new(
-                Kind::UnsupportedMediaType,
-                "unsupported_media_type",
-                "The body must be sent as application/json.",
-            ));
-        }
+    let content_type =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !content_type.is_some_and(is_json) {
+        return Err(Error::new(
+            Kind::UnsupportedMediaType,
+            "unsupported_media_type",
+            "The body must be sent as application/json.",
+        ));
     }
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) { Err(too_large(limit)) } else { Ok(()) }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    ["application/json", "application/merge-patch+json"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(essence))
 }
 
 fn too_large(limit: usize) -> Error {
