@@ -10,4 +10,6 @@ if [ -z "${FLEET_TEST_DATABASE_URL:-}" ]; then
   FLEET_TEST_DATABASE_URL="$(tools/local/postgres.sh url)"
 fi
 export FLEET_TEST_DATABASE_URL
+# Tests mostly wait for PostgreSQL: more threads than cores.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((3 * $(nproc)))}"
 cargo test --features sandbox "$@"

@@ -423,7 +423,20 @@ fn person_name<C>(name: &str, _: &C) -> garde::Result {
 fn small_requirements<C>(value: &BTreeMap<String, serde_json::Value>, _: &C) -> garde::Result {
     let text = serde_json::to_string(value).unwrap_or_default();
     ensure(text.len() <= MAX_REQUIREMENTS, "must be at most 8192 bytes of JSON")?;
-    ensure(!text.contains("\\u0000"), "must not contain the character U+0000")
+    let has_nul = value.iter().any(|(key, value)| key.contains('\0') || contains_nul(value));
+    ensure(!has_nul, "must not contain the character U+0000")
+}
+
+/// No deeper than the parser lets a document be.
+fn contains_nul(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.contains('\0'),
+        serde_json::Value::Array(items) => items.iter().any(contains_nul),
+        serde_json::Value::Object(members) => {
+            members.iter().any(|(key, value)| key.contains('\0') || contains_nul(value))
+        }
+        _ => false,
+    }
 }
 
 fn one_of_phone_and_id(has_id: bool) -> impl FnOnce(&Option<String>, &()) -> garde::Result {

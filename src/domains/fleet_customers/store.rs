@@ -1,8 +1,9 @@
 //! SQL of customers. Every finder takes the park; the two hottest statements are batched.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Jsonb, Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
@@ -179,8 +180,7 @@ prepared_statement! {
 }
 
 prepared_statement! {
-    /// Creates or updates customers after orders; those of parks that are not known yet are passed
-    /// over. The inputs' keys must be distinct; they are taken in one order, so that two batches
+    /// Creates or updates customers after orders, all or none. The inputs' keys must be distinct; they are taken in one order, so that two batches
     /// never wait for each other crosswise.
     struct UpsertStatement<'a> returns CustomerColumns;
     "INSERT INTO fleet_customers.customers AS c (park_no, personal_phone_id, personal_name_id, \
@@ -194,7 +194,7 @@ prepared_statement! {
     ordered_at: Vec<SqlTimestamp> => Array<Timestamptz>,
     concat!(
         ") AS i(park_id, phone, name, sms, options, at) \
-         JOIN fleet_customers.parks p ON p.park_id = i.park_id ORDER BY phone, p.park_no \
+         LEFT JOIN fleet_customers.parks p ON p.park_id = i.park_id ORDER BY phone, p.park_no \
          ON CONFLICT (personal_phone_id, park_no) DO UPDATE SET \
          personal_name_id = CASE WHEN excluded.last_order_at >= c.last_order_at \
            THEN COALESCE(excluded.personal_name_id, c.personal_name_id) ELSE c.personal_name_id END, \
@@ -331,32 +331,59 @@ impl BatchedStatement for UpsertCustomer {
     }
 
     async fn run(connection: &Connection, inputs: &[UpsertRow]) -> QueryResult<Vec<CustomerRow>> {
-        let mut rows = upsert_known_parks(connection, inputs.iter()).await?;
-        if rows.len() < inputs.len() {
-            remember_parks(connection, inputs).await?;
-            let done: HashSet<_> = rows.iter().map(CustomerRow::packed_key).collect();
-            let left = inputs.iter().filter(|input| !done.contains(&input.key()));
-            let more = upsert_known_parks(connection, left).await?;
-            rows.extend(more);
+        match upsert_rows(connection, inputs).await {
+            Err(error) if is_unknown_park(&error) => {
+                remember_parks(connection, inputs).await?;
+                upsert_rows(connection, inputs).await
+            }
+            outcome => outcome,
         }
-        in_order_of(inputs, rows)
     }
 }
 
-/// Runs the statement; rows of parks that are not known yet are missing from what it returns.
-async fn upsert_known_parks(
+/// The code of an upsert for a park that has no number yet.
+pub(super) const UNKNOWN_PARK: &str = "unknown_park";
+
+/// Creates or updates one customer in the caller's transaction.
+///
+/// # Errors
+/// `unknown_park`, after which the transaction is lost: the caller is to [`remember_park`] and to
+/// begin again. It is not done here, or all first orders of a park would wait for this commit.
+pub(super) async fn upsert(connection: &mut Connection, row: &UpsertRow) -> Result<CustomerRow> {
+    match upsert_rows(connection, std::slice::from_ref(row)).await {
+        Ok(mut rows) => rows.pop().ok_or_else(|| Error::internal("an upsert returned no row")),
+        Err(error) if is_unknown_park(&error) => {
+            Err(Error::unavailable(UNKNOWN_PARK, "The park is being set up.").with_source(error))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives the row's park a number.
+pub(super) async fn remember_park(connection: &mut Connection, row: &UpsertRow) -> Result<()> {
+    Ok(remember_parks(connection, std::slice::from_ref(row)).await?)
+}
+
+/// All or nothing; one row for each input, in their order.
+async fn upsert_rows(
     mut connection: &Connection,
-    inputs: impl Iterator<Item = &UpsertRow> + Clone,
+    inputs: &[UpsertRow],
 ) -> QueryResult<Vec<CustomerRow>> {
     let statement = UpsertStatement {
-        parks: inputs.clone().map(|row| &row.park_id).collect(),
-        phones: inputs.clone().map(|row| &row.personal_phone_id).collect(),
-        names: inputs.clone().map(|row| row.personal_name_id.as_ref()).collect(),
-        sms_enabled: inputs.clone().map(|row| row.sms_enabled).collect(),
-        order_options: inputs.clone().map(|row| row.order_options.as_ref()).collect(),
-        ordered_at: inputs.map(|row| row.ordered_at).collect(),
+        parks: inputs.iter().map(|row| &row.park_id).collect(),
+        phones: inputs.iter().map(|row| &row.personal_phone_id).collect(),
+        names: inputs.iter().map(|row| row.personal_name_id.as_ref()).collect(),
+        sms_enabled: inputs.iter().map(|row| row.sms_enabled).collect(),
+        order_options: inputs.iter().map(|row| row.order_options.as_ref()).collect(),
+        ordered_at: inputs.iter().map(|row| row.ordered_at).collect(),
     };
-    statement.load(&mut connection).await
+    in_order_of(inputs, statement.load(&mut connection).await?)
+}
+
+/// The statement looks parks up by an outer join: one that is missing is a null where none may be.
+fn is_unknown_park(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(DatabaseErrorKind::NotNullViolation, info)
+        if info.column_name() == Some("park_no"))
 }
 
 /// Gives every park a number that has none. Rare: once in a park's life.
@@ -375,7 +402,7 @@ fn in_order_of(inputs: &[UpsertRow], rows: Vec<CustomerRow>) -> QueryResult<Vec<
     }
     let mut by_key: HashMap<_, _> = rows.into_iter().map(|row| (row.packed_key(), row)).collect();
     let ordered: Option<Vec<_>> = inputs.iter().map(|input| by_key.remove(&input.key())).collect();
-    ordered.ok_or(diesel::result::Error::NotFound)
+    ordered.ok_or(DieselError::NotFound)
 }
 
 /// Where a list ended: the last customer's latest order and phone id.

@@ -17,7 +17,7 @@ use super::store::{
 use crate::platform::conditions::{ExpectedVersion, IdempotentCall};
 use crate::platform::context::Context;
 use crate::platform::database::idempotency::{self, Guard};
-use crate::platform::database::{BatchedStatement, Connection, Database, Json, PackedId};
+use crate::platform::database::{Connection, Database, Json, PackedId};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::{ParkId, PersonalId};
 use crate::platform::patch::Patch;
@@ -222,15 +222,31 @@ impl Customers {
             self.metrics.updates_by_order.inc();
             return row.view();
         }
-        let guard =
-            Guard { call, domain: NAME, subject: Some((&row.park_id, &row.personal_phone_id)) };
+        match self.upsert_once(context, &row, call).await {
+            Err(error) if error.code() == store::UNKNOWN_PARK => {
+                let remember = async |connection: &mut Connection| {
+                    store::remember_park(connection, &row).await
+                };
+                self.database.transaction(context, remember).await?;
+                self.upsert_once(context, &row, call).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn upsert_once(
+        &self,
+        context: &Context,
+        row: &UpsertRow,
+        call: Option<IdempotentCall>,
+    ) -> Result<CustomerView> {
+        let subject = Some((&row.park_id, &row.personal_phone_id));
         let upsert = async |connection: &mut Connection| {
-            let rows = UpsertCustomer::run(connection, std::slice::from_ref(&row)).await?;
-            let row = rows.into_iter().next().ok_or_else(|| Error::internal("no row"))?;
+            let row = store::upsert(connection, row).await?;
             self.metrics.updates_by_order.inc();
             row.view()
         };
-        self.database.once(context, guard, upsert).await
+        self.database.once(context, Guard { call, domain: NAME, subject }, upsert).await
     }
 
     /// Exchanges what is personal for ids; both exchanges go out together.
