@@ -75,8 +75,8 @@ impl World {
         let env = [
             ("FLEET__TELEMETRY__LOG", level),
             ("FLEET__UPSTREAMS__PERSONAL__TOKEN", UPSTREAM_TOKEN),
-            ("FLEET__UPSTREAMS__PERSONAL__TIMEOUT_MS", "200"),
-            ("FLEET__HTTP__DEFAULT_TIMEOUT_MS", "1000"),
+            ("FLEET__UPSTREAMS__PERSONAL__TIMEOUT_MS", "10000"),
+            ("FLEET__HTTP__DEFAULT_TIMEOUT_MS", "15000"),
             ("FLEET__HTTP__BODY_LIMIT_BYTES", "4096"),
         ];
         let server = Server::start(&config, &env).await;
@@ -171,6 +171,8 @@ impl World {
 
     /// The same work while what it depends on fails.
     async fn failures(&self, id: &str) {
+        let impatient = |caller: &Caller| caller.header("X-Request-Timeout-Ms", "700");
+        let (dispatcher, internal) = (impatient(&self.dispatcher), impatient(&self.internal));
         let find = json!({"phone": SPELLINGS[0]});
         let profile = format!("customers/{id}");
         for fault in [
@@ -182,26 +184,24 @@ impl World {
             json!({"kind": "hang"}),
         ] {
             self.sandbox.set_fault("personal", fault).expect("a fault");
-            self.dispatcher.post("customers/find-by-phone", find.clone()).await;
-            self.internal.post("customers/upsert", Self::upsert()).await;
-            self.dispatcher.get(&profile).await.expect(200);
+            dispatcher.post("customers/find-by-phone", find.clone()).await;
+            internal.post("customers/upsert", Self::upsert()).await;
+            dispatcher.get(&profile).await;
         }
         self.sandbox.clear_fault("personal");
         for mode in [Mode::Close, Mode::CutOpenAfter(100), Mode::BlackHole] {
             self.proxy.set(mode);
-            self.dispatcher.post("customers/find-by-phone", find.clone()).await;
-            self.internal.post("customers/upsert", Self::upsert()).await;
-            let keyed = self.internal.header("Idempotency-Key", "another");
+            dispatcher.post("customers/find-by-phone", find.clone()).await;
+            internal.post("customers/upsert", Self::upsert()).await;
+            let keyed = internal.header("Idempotency-Key", "another");
             keyed.post("customers/upsert", Self::upsert()).await;
-            self.dispatcher.get(&profile).await;
+            dispatcher.get(&profile).await;
             let edit = json!({"name": NAME, "sms_enabled": true, "order_options": null});
-            self.dispatcher.put(&profile, edit).await;
+            dispatcher.put(&profile, edit).await;
             self.proxy.set(Mode::Pass);
         }
-        eventually("the database is back", async || {
-            self.dispatcher.get(&profile).await.status == 200
-        })
-        .await;
+        eventually("the database is back", async || dispatcher.get(&profile).await.status == 200)
+            .await;
     }
 }
 
