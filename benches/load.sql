@@ -1,4 +1,5 @@
--- Customers as they come in real life: keys in no order, a few parks with many of them. :rows rows.
+-- Customers as they come in real life: keys in no order, a few parks with many of them. :rows rows,
+-- and :source, which tells what they come from.
 SET synchronous_commit = off;
 SET client_min_messages = warning;
 
@@ -44,4 +45,4 @@ SELECT indexrelid::regclass::text, pg_relation_size(indexrelid)
 FROM pg_index WHERE indrelid = 'fleet_customers.customers'::regclass
 UNION ALL
 SELECT 'heap, all with options', pg_table_size('bench.with_options') * :rows / 100000;
-CREATE TABLE bench.loaded AS SELECT :rows::bigint AS rows;
+CREATE TABLE bench.loaded AS SELECT :'source' AS source;

@@ -20,13 +20,15 @@ FLEET__DATABASE__URL="${base%/*}/$database"
 export FLEET__DATABASE__URL
 sql() { DATABASE_URL="$FLEET__DATABASE__URL" tools/local/postgres.sh psql -q -v ON_ERROR_STOP=1 "$@"; }
 
-# Data of an earlier run serve again, with the sizes they had when they were fresh.
-if [ "$(sql -Atc 'SELECT rows FROM bench.loaded' 2>/dev/null || true)" != "$rows" ]; then
+# Data of an earlier run serve again, with the sizes they had when they were fresh, as long as nothing
+# that they come from has changed.
+source="$rows $(cat migrations/*/*/up.sql benches/load.sql | sha256sum | cut -c 1-16)"
+if [ "$(sql -Atc 'SELECT source FROM bench.loaded' 2>/dev/null || true)" != "$source" ]; then
   say "loading $rows customers"
   tools/local/postgres.sh psql -qc 'SET client_min_messages = warning' \
     -c "DROP DATABASE IF EXISTS $database WITH (FORCE)" -c "CREATE DATABASE $database"
   "$work/fleet" migrate >/dev/null
-  sql -v rows="$rows" -f benches/load.sql
+  sql -v rows="$rows" -v source="$source" -f benches/load.sql
 else
   say "migrating; the $rows customers are there already"
   "$work/fleet" migrate >/dev/null
