@@ -245,7 +245,7 @@ impl Process {
     async fn database_row(&self) -> Option<ReadinessRow> {
         self.domains.iter().find(|domain| domain.migrations().is_some())?;
         Some(match self.shared.opened_database() {
-            Some(database) => self.probe.row(database).await,
+            Some(database) => self.probe.row(&database).await,
             None => ReadinessRow::unavailable("postgresql", "not_opened"),
         })
     }

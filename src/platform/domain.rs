@@ -3,12 +3,16 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+#[cfg(feature = "database")]
+use std::sync::{Mutex, PoisonError};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use tokio::runtime::Handle;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+#[cfg(feature = "database")]
+use super::config::database::DatabaseSettings;
 use super::config::{Config, Fault};
 use super::error::{Error, Kind, Result};
 use super::readiness::ReadinessRow;
@@ -69,7 +73,7 @@ pub struct Platform {
 #[derive(Default)]
 pub struct Shared {
     #[cfg(feature = "database")]
-    database: OnceLock<super::database::Database>,
+    database: Mutex<Option<super::database::Database>>,
     #[cfg(feature = "upstream")]
     upstreams: OnceLock<super::upstream::UpstreamMetrics>,
 }
@@ -93,12 +97,15 @@ impl Platform {
     /// Its section is not valid.
     #[cfg(feature = "database")]
     pub fn database(&self) -> Result<super::database::Database> {
-        if let Some(database) = self.shared.database.get() {
+        let settings: DatabaseSettings = self.section("database")?;
+        let mut shared = self.shared.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = shared.as_ref().filter(|database| database.is_of(&settings)) {
             return Ok(database.clone());
         }
-        let settings = self.section("database")?;
+        // The section was mended: domains that have not started yet get what it says now.
         let opened = super::database::Database::new(settings, &self.metrics, self.runtime.clone())?;
-        Ok(self.shared.database.get_or_init(|| opened).clone())
+        *shared = Some(opened.clone());
+        Ok(opened)
     }
 
     /// Metrics that all upstreams share.
@@ -122,8 +129,8 @@ impl Shared {
     /// The database, if a domain opened it.
     #[cfg(feature = "database")]
     #[must_use]
-    pub fn opened_database(&self) -> Option<&super::database::Database> {
-        self.database.get()
+    pub fn opened_database(&self) -> Option<super::database::Database> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

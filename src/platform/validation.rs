@@ -37,3 +37,20 @@ pub(super) fn push_key(pointer: &mut String, key: &str) {
     pointer.push('/');
     pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
 }
+
+/// serde's message without the value that it repeats, which may be a secret or personal.
+#[must_use]
+pub fn without_value(message: &str) -> String {
+    for kind in ["invalid type", "invalid value"] {
+        let expected = message
+            .strip_prefix(kind)
+            .and_then(|rest| rest.strip_prefix(": ")?.rsplit_once(", expected "));
+        if let Some((_, expected)) = expected {
+            return format!("{kind}, expected {expected}");
+        }
+    }
+    if message.contains(" does not have variant constructor ") {
+        return "is none of the values that may stand here".to_owned();
+    }
+    message.to_owned()
+}

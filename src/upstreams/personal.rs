@@ -131,10 +131,10 @@ impl Personal {
         Ok(Self { upstream: Upstream::new("personal", settings, metrics)? })
     }
 
-    /// Whether it answered when it was last called.
+    /// What is wrong with it as far as calls have shown.
     #[must_use]
-    pub fn is_available(&self) -> bool {
-        self.upstream.is_available()
+    pub fn trouble(&self) -> Option<&'static str> {
+        self.upstream.trouble()
     }
 
     /// The id of `value`, which is kept from now on if it was not before.

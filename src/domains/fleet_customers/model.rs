@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use garde::Validate;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, schema::Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -16,6 +16,11 @@ use crate::platform::patch::Patch;
 const MAX_NAME: usize = 200;
 /// Longest free text (comment, address), in characters.
 const MAX_TEXT: usize = 1000;
+/// Longest address, in characters.
+const MAX_ADDRESS: usize = 250;
+/// Orders may come from a clock that goes before ours, but not by more than this: one from the far
+/// future would be the latest for ever.
+const FUTURE: SignedDuration = SignedDuration::from_hours(24);
 /// Longest requirements of an order, serialised, in bytes.
 const MAX_REQUIREMENTS: usize = 8192;
 
@@ -157,8 +162,8 @@ pub struct Location {
     #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000]*$")]
     pub label: String,
     /// As it is shown.
-    #[garde(length(chars, min = 1, max = MAX_TEXT), custom(no_nul))]
-    #[schema(min_length = 1, max_length = 1000, pattern = "^[^\\u0000]*$")]
+    #[garde(length(chars, min = 1, max = MAX_ADDRESS), custom(no_nul))]
+    #[schema(min_length = 1, max_length = 250, pattern = "^[^\\u0000]*$")]
     pub address: String,
     /// Degrees north.
     #[garde(range(min = -90.0, max = 90.0))]
@@ -211,8 +216,8 @@ pub struct RoutePoint {
     #[schema(minimum = -180, maximum = 180)]
     pub lon: f64,
     /// As it is shown.
-    #[garde(length(chars, min = 1, max = MAX_TEXT), custom(no_nul))]
-    #[schema(min_length = 1, max_length = 1000, pattern = "^[^\\u0000]*$")]
+    #[garde(length(chars, min = 1, max = MAX_ADDRESS), custom(no_nul))]
+    #[schema(min_length = 1, max_length = 250, pattern = "^[^\\u0000]*$")]
     pub address: String,
 }
 
@@ -280,8 +285,10 @@ pub struct CustomerEdit {
     /// Whether text messages on an order's status are wanted.
     #[garde(skip)]
     pub sms_enabled: bool,
-    /// What fills in the next order.
+    /// What fills in the next order; null removes it.
+    #[serde(deserialize_with = "Option::deserialize")]
     #[garde(dive)]
+    #[schema(required)]
     pub order_options: Option<OrderOptions>,
 }
 
@@ -446,13 +453,14 @@ fn one_of_phone_and_id(has_id: bool) -> impl FnOnce(&Option<String>, &()) -> gar
     }
 }
 
-/// What PostgreSQL can hold and people mean: years 1970 to 9999.
+/// What PostgreSQL can hold and people mean.
+pub(super) fn is_storable(at: Timestamp) -> bool {
+    (0..253_402_300_800 - 86_400).contains(&at.as_second())
+}
+
 fn storable_time<C>(at: &Timestamp, _: &C) -> garde::Result {
-    let seconds = at.as_second();
-    ensure(
-        (0..253_402_300_800 - 86_400).contains(&seconds),
-        "must be between the years 1970 and 9999",
-    )
+    let latest = Timestamp::now().saturating_add(FUTURE).unwrap_or(Timestamp::MAX);
+    ensure(is_storable(*at) && *at <= latest, "must be between the year 1970 and tomorrow")
 }
 
 fn distinct<C>(days: &[Weekday], _: &C) -> garde::Result {
@@ -470,8 +478,8 @@ fn is_local_time<C>(text: &str, _: &C) -> garde::Result {
 }
 
 fn is_time_zone<C>(name: &str, _: &C) -> garde::Result {
-    ensure(
-        jiff::tz::TimeZone::get(name).is_ok(),
-        "must be an IANA time zone, such as Europe/Moscow",
-    )
+    // Not what a machine calls its own zone, and in the spelling that other systems know.
+    const NO_PLACES: [&str; 3] = ["localtime", "posixrules", "Etc/Unknown"];
+    let known = jiff::tz::TimeZone::get(name).is_ok_and(|zone| zone.iana_name() == Some(name));
+    ensure(known && !NO_PLACES.contains(&name), "must be an IANA time zone, such as Europe/Moscow")
 }

@@ -20,7 +20,9 @@ use crate::platform::http::idempotency::{IdempotencyHeader, IdempotencyKey};
 use crate::platform::http::identity::{Dispatcher, DispatcherHeaders, Internal};
 use crate::platform::http::pagination::{Page, Paging};
 use crate::platform::http::params::{Path, Query};
-use crate::platform::http::problem::{BodyProblems, CreateProblems, EditProblems, ReadProblems};
+use crate::platform::http::problem::{
+    BodyProblems, CreateProblems, DeleteProblems, EditProblems, ReadProblems,
+};
 use crate::platform::ids::PersonalId;
 
 /// Mounts all routes of the domain. Requests are matched in this order: fixed paths, and the most
@@ -127,9 +129,8 @@ async fn list(
 ) -> Result<HttpResponse> {
     let Dispatcher { context, park, .. } = dispatcher;
     let (limit, after) = (paging.0.limit()?, paging.0.position()?);
-    let listed = service.0.list(&context, &park, after, limit).await?;
-    let page = Page::cut(listed, limit, |(_, position)| position.clone())?;
-    Ok(HttpResponse::Ok().json(page.map(|(view, _)| view)))
+    let (items, next) = service.0.list(&context, &park, after, limit).await?;
+    Ok(HttpResponse::Ok().json(Page::new(items, next)?))
 }
 
 /// A passenger's profile. When `personal` does not answer, `name` and `phone` are absent and
@@ -185,16 +186,17 @@ async fn change(
 
 /// Deletes a passenger's record with all that hangs on it. Repeating it does no harm.
 #[utoipa::path(operation_id = "customers_delete", tag = "fleet-customers",
-    params(DispatcherHeaders, CustomerPath),
-    responses((status = 204, description = "There is no such record now"), ReadProblems))]
+    params(DispatcherHeaders, CustomerPath, IfMatchHeader),
+    responses((status = 204, description = "There is no such record now"), DeleteProblems))]
 #[delete("/dispatcher/v1/customers/{personal_phone_id}")]
 async fn remove(
     dispatcher: Dispatcher,
     service: Service,
     id: Path<PersonalId>,
+    if_match: IfMatch,
 ) -> Result<HttpResponse> {
     let Dispatcher { context, park, .. } = dispatcher;
-    service.0.delete(&context, &park, &id.0).await?;
+    service.0.delete(&context, &park, &id.0, &if_match.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -278,17 +280,18 @@ macro_rules! item_routes {
 
         #[doc = concat!("Removes a ", $what, ". Repeating it does no harm.")]
         #[utoipa::path(operation_id = $remove_id, tag = "fleet-customers",
-            params(DispatcherHeaders, ItemPath),
-            responses((status = 204, description = "It is gone"), ReadProblems))]
+            params(DispatcherHeaders, ItemPath, IfMatchHeader),
+            responses((status = 204, description = "It is gone"), DeleteProblems))]
         #[delete($item_path)]
         async fn $remove(
             dispatcher: Dispatcher,
             service: Service,
             path: Path<(PersonalId, Uuid)>,
+            if_match: IfMatch,
         ) -> Result<HttpResponse> {
             let Dispatcher { context, park, .. } = dispatcher;
             let (id, item_id) = path.0;
-            service.0.delete_item::<$kind>(&context, &park, &id, item_id).await?;
+            service.0.delete_item::<$kind>(&context, &park, &id, item_id, &if_match.0).await?;
             Ok(HttpResponse::NoContent().finish())
         }
     };

@@ -116,6 +116,23 @@ impl CustomerRow {
         self.sms_enabled.unwrap_or(false)
     }
 
+    /// About how many bytes it takes in an answer.
+    fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let locations = self.favourite_locations.iter().flat_map(|items| &items.0).map(|item| {
+            let place = &item.body;
+            200 + place.label.len()
+                + place.address.len()
+                + text(&place.entrance)
+                + text(&place.comment)
+        });
+        let routes = self.recurring_routes.iter().flat_map(|items| &items.0).map(|item| {
+            let points = item.body.points.iter().map(|point| 100 + point.address.len());
+            200 + item.body.label.len() + points.sum::<usize>()
+        });
+        1000 + locations.sum::<usize>() + routes.sum::<usize>()
+    }
+
     pub fn position(&self) -> ListPosition {
         (self.last_order_at.to_jiff(), self.personal_phone_id.text().into_owned())
     }
@@ -159,7 +176,19 @@ macro_rules! columns {
     };
 }
 
-/// Rows of one day come from the index together and are sorted as they are read.
+/// The customers of the park that is the first parameter. Its number is looked up beforehand, so that
+/// the index gives the days in order; the rows of one day are read together and sorted.
+macro_rules! of_the_park {
+    () => {
+        concat!(
+            "SELECT 0::bigint, ",
+            columns!("$1::bytea"),
+            " FROM fleet_customers.customers c WHERE c.park_no = \
+             (SELECT p.park_no FROM fleet_customers.parks p WHERE p.park_id = "
+        )
+    };
+}
+
 macro_rules! newest_first {
     () => {
         " ORDER BY (c.last_order_at AT TIME ZONE 'UTC')::date DESC, c.last_order_at DESC, \
@@ -214,27 +243,17 @@ prepared_statement! {
 prepared_statement! {
     /// The first page of a park's customers, newest activity first.
     struct FirstPage<'a> returns CustomerColumns;
-    concat!(
-        "SELECT 0::bigint, ",
-        columns!("p.park_id"),
-        " FROM fleet_customers.parks p JOIN fleet_customers.customers c USING (park_no) \
-         WHERE p.park_id = "
-    ),
-    park: &'a PackedId => Binary, newest_first!(),
+    of_the_park!(),
+    park: &'a PackedId => Binary, concat!(")", newest_first!()),
     limit: i64 => BigInt, "",
 }
 
 prepared_statement! {
     /// A further page: what comes after (`at`, `phone`). The day bounds the index scan.
     struct NextPage<'a> returns CustomerColumns;
-    concat!(
-        "SELECT 0::bigint, ",
-        columns!("p.park_id"),
-        " FROM fleet_customers.parks p JOIN fleet_customers.customers c USING (park_no) \
-         WHERE p.park_id = "
-    ),
+    of_the_park!(),
     park: &'a PackedId => Binary,
-    " AND (c.last_order_at AT TIME ZONE 'UTC')::date <= (",
+    ") AND (c.last_order_at AT TIME ZONE 'UTC')::date <= (",
     day: SqlTimestamp => Timestamptz,
     " AT TIME ZONE 'UTC')::date AND (c.last_order_at, c.personal_phone_id) < (",
     at: SqlTimestamp => Timestamptz, ", ",
@@ -408,8 +427,41 @@ fn in_order_of(inputs: &[UpsertRow], rows: Vec<CustomerRow>) -> QueryResult<Vec<
 /// Where a list ended: the last customer's latest order and phone id.
 pub(super) type ListPosition = (jiff::Timestamp, String);
 
-/// A page of a park's customers, newest activity first.
+/// Rows that are read at once before it is known how large they are.
+const FIRST_ROWS: i64 = 50;
+/// A page ends early when its texts reach this: customers with many long items would otherwise make
+/// a page of hundreds of megabytes.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// A page of a park's customers, newest activity first: up to `limit`, and whether more follow.
 pub(super) async fn list(
+    connection: &mut Connection,
+    park: &PackedId,
+    mut after: Option<ListPosition>,
+    limit: usize,
+) -> Result<(Vec<CustomerRow>, bool)> {
+    let mut page: Vec<CustomerRow> = Vec::new();
+    let mut bytes = 0;
+    let mut rows_at_once = FIRST_ROWS;
+    loop {
+        let left = i64::try_from(limit - page.len()).unwrap_or(i64::MAX);
+        let ask = left.min(rows_at_once);
+        // One more than wanted tells whether there are more.
+        let mut rows = list_rows(connection, park, after, ask + 1).await?;
+        let more = rows.len() as u64 > ask.unsigned_abs();
+        rows.truncate(usize::try_from(ask).unwrap_or_default());
+        bytes += rows.iter().map(CustomerRow::weight).sum::<usize>();
+        page.append(&mut rows);
+        if !more || page.len() >= limit || bytes >= PAGE_BYTES {
+            return Ok((page, more));
+        }
+        after = page.last().map(CustomerRow::position);
+        let usual = (bytes / page.len()).max(1);
+        rows_at_once = i64::try_from((PAGE_BYTES - bytes) / usual).unwrap_or(FIRST_ROWS).max(1);
+    }
+}
+
+async fn list_rows(
     connection: &mut Connection,
     park: &PackedId,
     after: Option<ListPosition>,

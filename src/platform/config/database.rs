@@ -54,11 +54,39 @@ impl DatabaseSettings {
     }
 }
 
+impl PartialEq for DatabaseSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let plain = |settings: &Self| {
+            (
+                settings.url.expose_secret().to_owned(),
+                settings.tls_ca_file.clone(),
+                settings.pool_size,
+                [
+                    settings.connect_timeout_ms,
+                    settings.acquire_timeout_ms,
+                    settings.statement_timeout_ms,
+                    settings.lock_timeout_ms,
+                    settings.lane_statement_timeout_ms,
+                    settings.lane_lock_timeout_ms,
+                ],
+                settings.migrate_at_start,
+            )
+        };
+        plain(self) == plain(other)
+    }
+}
+
 impl Section for DatabaseSettings {
     fn check(&self, faults: &mut Faults) {
         let url = self.url.expose_secret();
         let scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
         faults.require(scheme, "url", "must begin with postgres:// or postgresql://");
+        #[cfg(feature = "database")]
+        faults.require(
+            !scheme || url.parse::<tokio_postgres::Config>().is_ok(),
+            "url",
+            "must be of the form postgres://USER:PASSWORD@HOST:PORT/NAME",
+        );
         faults.require(
             self.tls_ca_file.as_ref().is_none_or(|file| file.is_file()),
             "tls_ca_file",

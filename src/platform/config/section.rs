@@ -4,6 +4,7 @@ use config::{Value, ValueKind};
 use serde::de::DeserializeOwned;
 
 use super::{Fault, Faults};
+use crate::platform::validation::without_value;
 
 /// A section of the configuration: a struct that serde fills (unknown keys refused) and that then
 /// checks its own values, so that a value which exists is a valid one.
@@ -65,22 +66,6 @@ fn plain_message(error: &config::ConfigError) -> String {
         config::ConfigError::At { error, .. } => plain_message(error),
         other => without_value(&other.to_string()),
     }
-}
-
-/// The messages of serde and of the library that repeat a value, without it.
-fn without_value(message: &str) -> String {
-    for kind in ["invalid type", "invalid value"] {
-        let expected = message
-            .strip_prefix(kind)
-            .and_then(|rest| rest.strip_prefix(": ")?.rsplit_once(", expected "));
-        if let Some((_, expected)) = expected {
-            return format!("{kind}, expected {expected}");
-        }
-    }
-    if message.contains(" does not have variant constructor ") {
-        return "is none of the values that may stand here".to_owned();
-    }
-    message.to_owned()
 }
 
 /// Takes serde's message on an unknown field apart: the field and the names that are known.

@@ -142,21 +142,29 @@ impl<S: BatchedStatement> Drop for ResetOnDrop<'_, S> {
     }
 }
 
+/// How many times a batch's size is looked through for one batch: when many ask for one key, others
+/// behind them still get into it.
+const LOOK_AHEAD: usize = 4;
+
 /// Takes the calls of the next batch, in their order, and marks the queue as resting when there
-/// is none. A call whose key is taken ends the batch: it goes first in the next.
+/// is none. Calls whose key is taken go first in the next.
 fn next_batch<S: BatchedStatement>(queue: &mut Queue<S>) -> Option<Vec<Call<S>>> {
     let mut batch: Vec<Call<S>> = Vec::new();
+    let mut set_aside: Vec<Call<S>> = Vec::new();
     let mut keys = HashSet::new();
-    while batch.len() < S::MAX {
+    while batch.len() < S::MAX && batch.len() + set_aside.len() < LOOK_AHEAD * S::MAX {
         let Some(call) = queue.waiting.pop_front() else { break };
         if call.answer.is_closed() {
             continue;
         }
         if S::key(&call.input).is_some_and(|key| !keys.insert(key)) {
-            queue.waiting.push_front(call);
-            break;
+            set_aside.push(call);
+        } else {
+            batch.push(call);
         }
-        batch.push(call);
+    }
+    for call in set_aside.into_iter().rev() {
+        queue.waiting.push_front(call);
     }
     queue.running = !batch.is_empty();
     (!batch.is_empty()).then_some(batch)

@@ -87,6 +87,20 @@ impl Database {
         .await
     }
 
+    /// The answer to this call, if it was made before: for work that would ask others first.
+    ///
+    /// # Errors
+    /// Those of [`Database::transaction`]; `idempotency_key_reused`.
+    pub async fn recall<T: DeserializeOwned>(
+        &self,
+        context: &Context,
+        call: IdempotentCall,
+    ) -> Result<Option<T>> {
+        let answer =
+            self.transaction(context, async |connection| recall(connection, &call).await).await?;
+        answer.map(serde_json::from_value).transpose().map_err(Error::internal)
+    }
+
     /// Removes answers older than a day, in batches, until none is left or `limit` batches ran;
     /// returns the rows removed.
     ///

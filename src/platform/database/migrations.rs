@@ -4,10 +4,12 @@
 
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
+use diesel::sql_types::{Bool, Text};
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connector::Purpose;
+use super::error::CONTENDED;
 use super::{Connection, Database};
 use crate::platform::error::{Error, Result};
 
@@ -15,6 +17,9 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/platform");
 
 /// The platform's own tables.
 pub const PLATFORM: Migrations = Migrations { schema: "fleet_platform", embedded: &EMBEDDED };
+
+/// How long a process waits for another that migrates.
+const LOCK_PATIENCE: &str = "60s";
 
 /// Held while migrating, so that of several instances that start together one migrates.
 const ADVISORY_LOCK: i64 = 0x666c_6565_7400;
@@ -61,15 +66,29 @@ impl Database {
         Ok(())
     }
 
-    /// How many migrations are not applied yet.
+    /// How many migrations are not applied yet. Only reads: a role that may not change the schema
+    /// can ask too.
     ///
     /// # Errors
-    /// As [`Database::migrate`].
+    /// The database is unavailable.
     pub async fn pending(&self, migrations: Migrations) -> Result<usize> {
-        self.with_migration_lock(migrations, |harness, embedded| {
-            Ok(harness.pending_migrations(embedded)?.len())
-        })
-        .await
+        let mut connection = self.connect_aside(Purpose::Pool).await?;
+        let known: Vec<Box<dyn Migration<Pg>>> =
+            migrations.embedded.migrations().map_err(|error| Error::internal(error.to_string()))?;
+        let list = format!("{}.__diesel_schema_migrations", migrations.schema);
+        let exists = diesel::select(
+            diesel::dsl::sql::<Bool>("to_regclass(").bind::<Text, _>(&list).sql(") IS NOT NULL"),
+        );
+        if !exists.get_result::<bool>(&mut connection).await? {
+            return Ok(known.len());
+        }
+        let applied: Vec<Applied> =
+            diesel::sql_query(format!("SELECT version FROM {list}")).load(&mut connection).await?;
+        let is_applied = |migration: &dyn Migration<Pg>| {
+            let version = migration.name().version().to_string();
+            applied.iter().any(|applied| applied.version == version)
+        };
+        Ok(known.iter().filter(|migration| !is_applied(migration.as_ref())).count())
     }
 
     /// Reverts everything that is applied, newest first, and returns how many that was.
@@ -90,11 +109,21 @@ impl Database {
     ) -> Result<usize> {
         let mut connection = self.connect_aside(Purpose::Migration).await?;
         let schema = migrations.schema;
+        let lock = format!(
+            "SET lock_timeout = '{LOCK_PATIENCE}'; SELECT pg_advisory_lock({ADVISORY_LOCK})"
+        );
+        connection.batch_execute(&lock).await.map_err(|error| match Error::from(error) {
+            error if error.code() == CONTENDED => {
+                let detail = "Another process has been migrating for a minute.";
+                Error::unavailable("migration_in_progress", detail).with_source(error)
+            }
+            error => error,
+        })?;
         connection
             .batch_execute(&format!(
-                "SET statement_timeout = '60s'; SELECT pg_advisory_lock({ADVISORY_LOCK}); \
-                 SET statement_timeout = 0; \
-                 CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path = {schema}"
+                "SET lock_timeout = {}; CREATE SCHEMA IF NOT EXISTS {schema}; \
+                 SET search_path = {schema}",
+                self.0.settings.lock_timeout_ms
             ))
             .await?;
         // The harness blocks; it needs the multi-thread runtime, which the server's workers are
@@ -106,6 +135,12 @@ impl Database {
         });
         run.await.map_err(Error::internal)?
     }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = Text)]
+    version: String,
 }
 
 type Harness = AsyncMigrationHarness<Connection>;

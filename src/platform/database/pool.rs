@@ -132,6 +132,12 @@ impl Database {
         Ok(())
     }
 
+    /// Whether it was made of these settings.
+    #[must_use]
+    pub fn is_of(&self, settings: &DatabaseSettings) -> bool {
+        self.0.settings == *settings
+    }
+
     /// Closes the pool: waiting and later requests fail.
     pub fn close(&self) {
         self.0.pool.close();

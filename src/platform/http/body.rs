@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::state::HttpState;
 use crate::platform::error::{Error, Kind, Result};
-use crate::platform::validation::{push_key, validate};
+use crate::platform::validation::{push_key, validate, without_value};
 
 /// A JSON body that has the right shape and passed its own rules.
 pub struct Json<T> {
@@ -132,7 +132,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
                 .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
         };
         if error.inner().is_data() || is_json() {
-            let detail = without_position(&error.inner().to_string());
+            let detail = without_value(&without_position(&error.inner().to_string()));
             return Error::invalid(pointer(error.path()), detail);
         }
         malformed(error.inner())

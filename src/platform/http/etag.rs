@@ -32,8 +32,11 @@ impl FromRequest for IfMatch {
     type Future = Ready<Result<Self>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let header = request.headers().get("if-match");
-        let expected = header.map(|value| parse(value.to_str().unwrap_or_default()));
+        // Several headers are one list (RFC 9110, section 5.3).
+        let headers =
+            request.headers().get_all("if-match").map(|value| value.to_str().unwrap_or(""));
+        let joined = headers.collect::<Vec<_>>().join(",");
+        let expected = request.headers().contains_key("if-match").then(|| parse(&joined));
         ready(Ok(Self(expected.unwrap_or(ExpectedVersion::Any))))
     }
 }

@@ -6,6 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use sha2::{Digest, Sha256};
 
+use super::headers;
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
@@ -69,9 +70,10 @@ impl FromRequest for IdempotencyKey {
         let printable = |text: &&str| {
             (1..=MAX_KEY_LENGTH).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
         };
-        let key = match request.headers().get("idempotency-key") {
-            None => Ok(None),
-            Some(value) => match value.to_str().ok().filter(printable) {
+        let key = match headers::single(request.headers(), "idempotency-key") {
+            Err(error) => Err(error),
+            Ok(None) => Ok(None),
+            Ok(Some(value)) => match value.to_str().ok().filter(printable) {
                 Some(key) => Ok(Some(key.to_owned())),
                 None => Err(Error::new(
                     Kind::InvalidInput,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
+use super::headers;
 use super::span::{RequestDeadline, RequestMeta};
 use super::state::HttpState;
 use crate::platform::config::auth::Audience;
@@ -51,12 +52,12 @@ fn authorise(request: &HttpRequest, audience: Audience) -> Result<Context> {
     let state = request
         .app_data::<web::Data<HttpState>>()
         .ok_or_else(|| Error::internal("no server state"))?;
-    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-    let domain = request.path().split('/').nth(1).unwrap_or_default();
-    let caller = state.callers.authorise(header, domain, audience)?;
     let extensions = request.extensions();
     let meta =
         extensions.get::<Rc<RequestMeta>>().ok_or_else(|| Error::internal("no request meta"))?;
+    let header = headers::single(request.headers(), "authorization")?;
+    let header = header.and_then(|value| value.to_str().ok());
+    let caller = state.callers.authorise(header, state.domain_of(&meta.route), audience)?;
     let deadline = extensions
         .get::<RequestDeadline>()
         .map_or_else(|| Deadline::after(Duration::ZERO), |deadline| deadline.0);
@@ -71,7 +72,7 @@ fn identity<T>(
     must: &'static str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T> {
-    let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+    let value = headers::single(request.headers(), name)?.and_then(|value| value.to_str().ok());
     value.and_then(|text| parse(text.trim())).ok_or_else(|| {
         Error::new(Kind::InvalidInput, "invalid_identity", format!("The header {name} {must}."))
     })

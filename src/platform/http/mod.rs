@@ -9,6 +9,7 @@ pub mod auth;
 pub mod body;
 pub mod docs;
 pub mod etag;
+mod headers;
 pub mod health;
 pub mod idempotency;
 pub mod identity;

@@ -13,9 +13,9 @@ use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, ResponseError, web};
 use futures_util::FutureExt;
 
-use super::problem;
 use super::span::{REQUEST_ID, RequestDeadline, RequestMeta, method_label};
 use super::state::HttpState;
+use super::{headers, problem};
 use crate::platform::context::Deadline;
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::telemetry::metrics::IntGauge;
@@ -63,7 +63,7 @@ pub(super) async fn pipeline(
         return Err(Error::internal("the server was put together wrongly").into());
     };
     let method = method_label(request.method());
-    let outcome = run(&state, request, next).await;
+    let outcome = run(&state, &meta, request, next).await;
     // A request that was given up or panicked took its `HttpRequest` along, so its answer goes up
     // as an error that carries the whole response.
     let outcome = match outcome {
@@ -96,12 +96,12 @@ pub(super) async fn pipeline(
 /// Admits and runs the request within its deadline.
 async fn run(
     state: &HttpState,
+    meta: &RequestMeta,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>> {
     // Probes and scrapes are answered however much there is to do.
-    let permit =
-        if state.is_service_route(request.path()) { None } else { Some(Permit::take(state)) };
+    let permit = if state.is_service_route(&meta.route) { None } else { Some(Permit::take(state)) };
     let admitted = permit.transpose().and_then(|permit| Ok((permit, deadline(state, &request)?)));
     let (_permit, deadline) = match admitted {
         Ok(admitted) => admitted,
@@ -122,7 +122,7 @@ async fn run(
 /// The caller's patience, bounded by the configuration.
 fn deadline(state: &HttpState, request: &ServiceRequest) -> Result<Deadline> {
     let settings = &state.settings;
-    let Some(value) = request.headers().get(TIMEOUT_HEADER) else {
+    let Some(value) = headers::single(request.headers(), TIMEOUT_HEADER)? else {
         return Ok(Deadline::after(settings.default_timeout()));
     };
     value

@@ -157,6 +157,9 @@ pub struct CreateProblems;
 /// Problems of a route that edits, under `If-Match`.
 pub struct EditProblems;
 
+/// Problems of a route that deletes, under `If-Match`.
+pub struct DeleteProblems;
+
 const NOT_FOUND: (u16, &str) = (404, "There is no such thing in the caller's park");
 const BODY: [(u16, &str); 2] =
     [(413, "The body is over the limit"), (415, "The body is not of a type this route reads")];
@@ -180,6 +183,7 @@ macro_rules! problem_responses {
 problem_responses!(ReadProblems, &ALWAYS, &[NOT_FOUND]);
 problem_responses!(BodyProblems, &ALWAYS, &[NOT_FOUND], &BODY);
 problem_responses!(CreateProblems, &ALWAYS, &[NOT_FOUND], &BODY, &CREATE);
+problem_responses!(DeleteProblems, &ALWAYS, &[NOT_FOUND], &[STALE]);
 problem_responses!(EditProblems, &ALWAYS, &[NOT_FOUND], &BODY, &[STALE]);
 
 #[cfg(test)]

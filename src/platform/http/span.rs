@@ -10,6 +10,7 @@ use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 use uuid::Uuid;
 
+use super::state::UNMATCHED;
 use crate::platform::context::Deadline;
 use crate::platform::telemetry::{otlp, trace::TraceContext};
 
@@ -20,6 +21,8 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 pub(super) struct RequestMeta {
     /// Given by the caller, or made here.
     pub request_id: HeaderValue,
+    /// The trace that the caller named.
+    pub caller: Option<TraceContext>,
     /// The trace it belongs to.
     pub trace: TraceContext,
     /// The route's template, or "unmatched": never a raw path.
@@ -33,19 +36,17 @@ pub(super) struct RequestDeadline(pub Deadline);
 impl RequestMeta {
     fn of(request: &ServiceRequest) -> Self {
         let headers = request.headers();
-        let trace = headers
-            .get("traceparent")
-            .and_then(|value| value.to_str().ok())
-            .and_then(TraceContext::parse)
-            .unwrap_or_else(TraceContext::random);
+        let caller = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let caller = caller.and_then(TraceContext::parse);
+        let trace = caller.unwrap_or_else(TraceContext::random);
         let request_id =
             headers.get(REQUEST_ID).filter(|id| is_request_id(id)).cloned().unwrap_or_else(|| {
                 let mut buffer = Uuid::encode_buffer();
                 let text = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
                 HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
             });
-        let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
-        Self { request_id, trace, route }
+        let route = request.match_pattern().unwrap_or_else(|| UNMATCHED.to_owned());
+        Self { request_id, caller, trace, route }
     }
 }
 
@@ -87,7 +88,7 @@ impl RootSpanBuilder for RequestSpan {
             status = tracing::field::Empty,
         );
         if otlp::is_on() {
-            meta.trace = otlp::adopt(&span, meta.trace);
+            meta.trace = otlp::adopt(&span, meta.caller).unwrap_or(meta.trace);
             span.record("trace_id", meta.trace.trace_id_hex());
         }
         request.extensions_mut().insert(Rc::new(meta));

@@ -15,6 +15,11 @@ use crate::platform::config::http::HttpSettings;
 use crate::platform::readiness::ReadinessSource;
 use crate::platform::telemetry::metrics::Metrics;
 
+/// The route label of a request that no route matches.
+pub(super) const UNMATCHED: &str = "unmatched";
+/// The domain label of a request that is for no domain.
+const NO_DOMAIN: &str = "none";
+
 /// Mounts the routes of the enabled domains; called once for each worker.
 pub type Mount = Arc<dyn Fn(&mut ServiceConfig<'_>) + Send + Sync>;
 
@@ -71,12 +76,11 @@ impl HttpState {
     /// The domain label of a route template: its first segment, when that is an enabled domain.
     pub(super) fn domain_of(&self, route: &str) -> &'static str {
         let first = route.split('/').nth(1).unwrap_or_default();
-        self.domains.iter().copied().find(|name| *name == first).unwrap_or("none")
+        self.domains.iter().copied().find(|name| *name == first).unwrap_or(NO_DOMAIN)
     }
 
-    /// Probes, scrapes and documentation: answered even when requests are shed.
-    pub(super) fn is_service_route(&self, path: &str) -> bool {
-        let first = path.split('/').nth(1).unwrap_or_default();
-        !self.domains.contains(&first)
+    /// Probes, scrapes and documentation, by route template: answered even when requests are shed.
+    pub(super) fn is_service_route(&self, route: &str) -> bool {
+        route != UNMATCHED && self.domain_of(route) == NO_DOMAIN
     }
 }

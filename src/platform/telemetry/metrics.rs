@@ -4,6 +4,8 @@
 //! measures something is given a [`Metrics`] and registers with it once, at start. Labels are
 //! bounded: never a park, a driver, a cabinet or a phone.
 
+use std::any::Any;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
@@ -22,6 +24,7 @@ type Refresh = Box<dyn Fn() + Send + Sync>;
 pub struct Metrics {
     registry: Registry,
     refreshes: Arc<Mutex<Vec<Refresh>>>,
+    made: Arc<Mutex<HashMap<String, Box<dyn Any + Send>>>>,
 }
 
 impl Metrics {
@@ -36,26 +39,22 @@ impl Metrics {
     /// A counter for each combination of `labels`.
     #[must_use]
     pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        let vec = constant(name, IntCounterVec::new(Opts::new(name, help), labels));
-        self.register(vec.clone());
-        vec
+        self.once(name, || constant(name, IntCounterVec::new(Opts::new(name, help), labels)))
     }
 
     /// A gauge for each combination of `labels`.
     #[must_use]
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        let vec = constant(name, IntGaugeVec::new(Opts::new(name, help), labels));
-        self.register(vec.clone());
-        vec
+        self.once(name, || constant(name, IntGaugeVec::new(Opts::new(name, help), labels)))
     }
 
     /// A latency histogram, in seconds, for each combination of `labels`.
     #[must_use]
     pub fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
-        let vec = constant(name, HistogramVec::new(options, labels));
-        self.register(vec.clone());
-        vec
+        self.once(name, || {
+            let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+            constant(name, HistogramVec::new(options, labels))
+        })
     }
 
     /// One counter.
@@ -93,7 +92,23 @@ impl Metrics {
         })
     }
 
-    /// A name that is registered twice is a mistake in the code, found by the first test that
+    /// The metric of that name, made when it is first asked for: what is started anew after a
+    /// failure goes on counting where it was.
+    fn once<T>(&self, name: &str, make: impl FnOnce() -> T) -> T
+    where
+        T: Collector + Clone + Send + 'static,
+    {
+        let mut known = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metric) = known.get(name).and_then(|metric| metric.downcast_ref::<T>()) {
+            return metric.clone();
+        }
+        let metric = make();
+        self.register(metric.clone());
+        known.insert(name.to_owned(), Box::new(metric.clone()));
+        metric
+    }
+
+    /// A name that is registered twice, as two kinds of metric, is a mistake in the code, found by the first test that
     /// starts the process; the running process only loses that one metric.
     fn register(&self, collector: impl Collector + 'static) {
         if let Err(error) = self.registry.register(Box::new(collector)) {

@@ -41,33 +41,30 @@ pub fn is_on() -> bool {
     PROVIDER.get().is_some()
 }
 
-/// Makes `span` a child of the caller's and returns the trace it is now part of. Without an
-/// exporter this costs nothing and changes nothing.
+/// Makes `span` a child of the caller's, if it named one, and returns the trace that the span is
+/// part of; `None` without an exporter. Without a caller's decision the sampler's ratio decides.
 #[must_use]
-pub fn adopt(span: &Span, caller: TraceContext) -> TraceContext {
+pub fn adopt(span: &Span, caller: Option<TraceContext>) -> Option<TraceContext> {
     if !is_on() {
-        return caller;
+        return None;
     }
-    let remote = SpanContext::new(
-        TraceId::from_bytes(caller.trace_id.to_be_bytes()),
-        SpanId::from_bytes(caller.span_id.to_be_bytes()),
-        if caller.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() },
-        true,
-        TraceState::default(),
-    );
-    let parent = opentelemetry::Context::new().with_remote_span_context(remote);
-    if span.set_parent(parent).is_err() {
-        return caller;
+    if let Some(caller) = caller {
+        let remote = SpanContext::new(
+            TraceId::from_bytes(caller.trace_id.to_be_bytes()),
+            SpanId::from_bytes(caller.span_id.to_be_bytes()),
+            if caller.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() },
+            true,
+            TraceState::default(),
+        );
+        let parent = opentelemetry::Context::new().with_remote_span_context(remote);
+        span.set_parent(parent).ok()?;
     }
     let own = span.context().span().span_context().clone();
-    if !own.is_valid() {
-        return caller;
-    }
-    TraceContext {
+    own.is_valid().then(|| TraceContext {
         trace_id: u128::from_be_bytes(own.trace_id().to_bytes()),
         span_id: u64::from_be_bytes(own.span_id().to_bytes()),
         sampled: own.is_sampled(),
-    }
+    })
 }
 
 /// Sends what is buffered; called once, late in the stop. Blocks for at most a few seconds.

@@ -107,9 +107,16 @@ pub(super) async fn exchange(
     Ok(Reply { status, body, retry_after, known_complete: length.is_some() })
 }
 
+/// Not those that say "not now", nor those that refuse our token, whatever was asked.
 fn is_for_the_typed_client(status: StatusCode) -> bool {
-    let not_now = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-    status.is_success() || (status.is_client_error() && !not_now)
+    let refused = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+    );
+    status.is_success() || (status.is_client_error() && !refused)
 }
 
 /// `Retry-After` in seconds. The form with a date is ignored: it would make our waiting depend on

@@ -17,7 +17,7 @@ mod retry;
 mod settings;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use awc::http::header::HeaderValue;
 use secrecy::ExposeSecret as _;
@@ -55,6 +55,9 @@ pub async fn probe(
     }
 }
 
+/// An attempt that had this part of the upstream's usual time counts when it failed for want of it.
+const FAIR_SHARE: u32 = 2;
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// One service outside. Cheap to clone; clones share limits, breaker and budget.
@@ -72,6 +75,7 @@ struct Inner {
     permits: Semaphore,
     breaker: Breaker,
     budget: RetryBudget,
+    unauthorised: AtomicBool,
     metrics: UpstreamMetrics,
 }
 
@@ -98,16 +102,20 @@ impl Upstream {
                 metrics.breaker(name),
             ),
             budget: RetryBudget::new(Instant::now()),
+            unauthorised: AtomicBool::new(false),
             metrics: metrics.clone(),
             settings: settings.clone(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Whether it answered when it was last called; nothing is sent.
+    /// What is wrong with it as far as calls have shown, in a stable word; nothing is sent.
     #[must_use]
-    pub fn is_available(&self) -> bool {
-        self.inner.breaker.is_closed()
+    pub fn trouble(&self) -> Option<&'static str> {
+        if !self.inner.breaker.is_closed() {
+            return Some("breaker_open");
+        }
+        self.inner.unauthorised.load(Ordering::Relaxed).then_some("unauthorized")
     }
 
     /// Makes a call; an answer is 2xx, or a 4xx other than 408 and 429.
@@ -197,9 +205,11 @@ impl Upstream {
             .map_err(|retry_after| held_back(UpstreamError::BreakerOpen { retry_after }))?;
 
         let mut sent = inner.metrics.sent(inner.name, call.method);
+        let fair = ctx.deadline.remaining() >= inner.settings.timeout() / FAIR_SHARE;
         let result = self.exchange(ctx, call).await.and_then(read);
         sent.outcome = result.as_ref().map_or_else(UpstreamError::outcome, Outcome::outcome);
-        pass.settle(verdict(result.as_ref().err()), Instant::now());
+        pass.settle(verdict(result.as_ref().err(), fair), Instant::now());
+        inner.note_authorisation(result.as_ref().err());
         result
     }
 
@@ -218,6 +228,16 @@ impl Upstream {
 }
 
 impl Inner {
+    /// Remembers whether our token is refused, and says so once.
+    fn note_authorisation(&self, error: Option<&UpstreamError>) {
+        let refused = matches!(error, Some(UpstreamError::Status { status, .. })
+            if matches!(status.as_u16(), 401 | 403));
+        let before = self.unauthorised.swap(refused, Ordering::Relaxed);
+        if refused && !before {
+            tracing::error!(upstream = self.name, "our token is refused; see upstreams.*.token");
+        }
+    }
+
     /// A place among the calls in flight, waited for no longer than configured.
     async fn permit(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, UpstreamError> {
         if deadline.has_passed() {
@@ -268,7 +288,8 @@ fn authorization(settings: &UpstreamSettings) -> Result<Option<HeaderValue>> {
 
 /// What a failure says about the upstream's health. An answer is a sign of life even when it is
 /// of no use to us.
-fn verdict(error: Option<&UpstreamError>) -> Verdict {
+/// A caller's deadline counts when it left the upstream a `fair` time.
+fn verdict(error: Option<&UpstreamError>, fair: bool) -> Verdict {
     match error {
         Some(
             UpstreamError::Timeout
@@ -277,6 +298,7 @@ fn verdict(error: Option<&UpstreamError>) -> Verdict {
             | UpstreamError::Protocol(_),
         ) => Verdict::Failing,
         Some(UpstreamError::Status { status, .. }) if status.is_server_error() => Verdict::Failing,
+        Some(UpstreamError::Deadline) if fair => Verdict::Failing,
         Some(UpstreamError::Deadline) => Verdict::Unknown,
         _ => Verdict::Healthy,
     }

@@ -106,11 +106,19 @@ impl Customers {
         park: &ParkId,
         id: &PersonalId,
         item: Uuid,
+        expected: &ExpectedVersion,
     ) -> Result<()> {
         let key = key(park, id);
         let deleted = self
             .database
             .transaction(context, async |connection| {
+                if *expected != ExpectedVersion::Any {
+                    // The customer is locked first, as by every change below it.
+                    store::touch(connection, &key).await?;
+                    if let Some(current) = items::find::<T>(connection, &key, item).await? {
+                        expected.check(current.version)?;
+                    }
+                }
                 let deleted = items::delete::<T>(connection, &key, item).await?;
                 if deleted {
                     store::touch(connection, &key).await?;

@@ -9,7 +9,9 @@ use secrecy::SecretString;
 
 use super::NAME;
 use super::metrics::CustomerMetrics;
-use super::model::{CustomerEdit, CustomerKey, CustomerPatch, CustomerView, OrderOptions, Upsert};
+use super::model::{
+    CustomerEdit, CustomerKey, CustomerPatch, CustomerView, OrderOptions, Upsert, is_storable,
+};
 use super::settings::CustomersSettings;
 use super::store::{
     self, CustomerRow, Edited, ListPosition, ReadCustomer, UpsertCustomer, UpsertRow,
@@ -18,12 +20,12 @@ use crate::platform::conditions::{ExpectedVersion, IdempotentCall};
 use crate::platform::context::Context;
 use crate::platform::database::idempotency::{self, Guard};
 use crate::platform::database::{Connection, Database, Json, PackedId};
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Error, Kind, Result};
 use crate::platform::ids::{ParkId, PersonalId};
 use crate::platform::patch::Patch;
 use crate::platform::phone::to_e164;
 use crate::platform::readiness::ReadinessRow;
-use crate::platform::validation::validate_at;
+use crate::platform::validation::{validate_at, without_value};
 use crate::upstreams::personal::{Personal, PersonalError, PersonalKind};
 
 /// Passengers of parks.
@@ -52,10 +54,9 @@ impl Customers {
 
     /// How `personal` is, as far as calls have shown.
     pub fn personal_readiness(&self) -> ReadinessRow {
-        if self.personal.is_available() {
-            ReadinessRow::ok("personal")
-        } else {
-            ReadinessRow::unavailable("personal", "breaker_open")
+        match self.personal.trouble() {
+            None => ReadinessRow::ok("personal"),
+            Some(trouble) => ReadinessRow::unavailable("personal", trouble),
         }
     }
 
@@ -72,13 +73,11 @@ impl Customers {
             .find(context, PersonalKind::Phones, &phone)
             .await
             .map_err(|error| bad_value_at("/phone", error))?;
-        let found = match id {
-            Some(id) => {
-                let key = (PackedId::new(park.as_str()), PackedId::new(&id));
-                self.database.batched::<ReadCustomer>(context, key).await?
-            }
-            None => None,
-        };
+        // A number that nobody stored is looked up all the same, under a key that nothing has: the
+        // time taken must not tell what other parks know.
+        let id = id.map_or_else(|| PackedId::new(""), |id| PackedId::new(&id));
+        let key = (PackedId::new(park.as_str()), id);
+        let found = self.database.batched::<ReadCustomer>(context, key).await?;
         let Some(row) = found else {
             self.metrics.not_found_by_phone.inc();
             return Err(not_found());
@@ -99,26 +98,32 @@ impl Customers {
         self.with_personal(context, row.ok_or_else(not_found)?).await
     }
 
-    /// The park's customers, newest activity first: one more than `limit`, if there is one.
+    /// The park's customers, newest activity first, and where the next page begins, if there is one.
+    /// A page may hold fewer than `limit` when they are large.
     pub async fn list(
         &self,
         context: &Context,
         park: &ParkId,
         after: Option<ListPosition>,
         limit: u32,
-    ) -> Result<Vec<(CustomerView, ListPosition)>> {
+    ) -> Result<(Vec<CustomerView>, Option<ListPosition>)> {
+        if after.as_ref().is_some_and(|(at, _)| !is_storable(*at)) {
+            return Err(Error::new(
+                Kind::InvalidInput,
+                "invalid_cursor",
+                "No list gave this cursor.",
+            ));
+        }
         let park = PackedId::new(park.as_str());
-        let limit = i64::from(limit) + 1;
-        let rows = self
+        let (rows, more) = self
             .database
             .transaction(context, async |connection| {
-                store::list(connection, &park, after, limit).await
+                store::list(connection, &park, after, limit as usize).await
             })
             .await?;
         self.metrics.lists.inc();
-        let positions: Vec<ListPosition> = rows.iter().map(CustomerRow::position).collect();
-        let views = self.with_personal_many(context, rows).await?;
-        Ok(views.into_iter().zip(positions).collect())
+        let next = rows.last().filter(|_| more).map(CustomerRow::position);
+        Ok((self.with_personal_many(context, rows).await?, next))
     }
 
     /// A dispatcher's edit of the whole record.
@@ -130,6 +135,9 @@ impl Customers {
         edit: CustomerEdit,
         expected: &ExpectedVersion,
     ) -> Result<Answer> {
+        if edit.name.is_some() {
+            self.check_editable(context, park, id, expected).await?;
+        }
         let name = self.store_name(context, edit.name.as_deref()).await?;
         let edit = |_: &CustomerRow| {
             Ok(Edited {
@@ -150,6 +158,9 @@ impl Customers {
         patch: CustomerPatch,
         expected: &ExpectedVersion,
     ) -> Result<Answer> {
+        if patch.name.as_set().is_some() {
+            self.check_editable(context, park, id, expected).await?;
+        }
         let name = self.store_name(context, patch.name.as_set().map(String::as_str)).await?;
         let edit = |row: &CustomerRow| {
             let personal_name_id = match patch.name {
@@ -169,6 +180,19 @@ impl Customers {
             Ok(Edited { personal_name_id, sms_enabled, order_options })
         };
         self.edit(context, park, id, expected, edit).await
+    }
+
+    /// Refuses what will be refused anyway, before a name is stored for it: one that belongs to no
+    /// record would be found by no erasure.
+    async fn check_editable(
+        &self,
+        context: &Context,
+        park: &ParkId,
+        id: &PersonalId,
+        expected: &ExpectedVersion,
+    ) -> Result<()> {
+        let row = self.database.batched::<ReadCustomer>(context, key(park, id)).await?;
+        expected.check(row.ok_or_else(not_found)?.version)
     }
 
     async fn edit(
@@ -193,11 +217,20 @@ impl Customers {
     }
 
     /// Deletes a customer with all that hangs on it, and what was remembered of answers about it.
-    pub async fn delete(&self, context: &Context, park: &ParkId, id: &PersonalId) -> Result<()> {
+    pub async fn delete(
+        &self,
+        context: &Context,
+        park: &ParkId,
+        id: &PersonalId,
+        expected: &ExpectedVersion,
+    ) -> Result<()> {
         let key = key(park, id);
         let deleted = self
             .database
             .transaction(context, async |connection| {
+                if let Some(row) = store::read_for_update(connection, &key).await? {
+                    expected.check(row.version)?;
+                }
                 let deleted = store::delete(connection, &key).await?;
                 idempotency::forget(connection, NAME, &key).await?;
                 Ok(deleted)
@@ -216,12 +249,17 @@ impl Customers {
         upsert: Upsert,
         call: Option<IdempotentCall>,
     ) -> Result<CustomerView> {
-        let row = self.upsert_row(context, upsert).await?;
-        if call.is_none() {
+        let Some(call) = call else {
+            let row = self.upsert_row(context, upsert).await?;
             let row = self.database.batched::<UpsertCustomer>(context, row).await?;
             self.metrics.updates_by_order.inc();
             return row.view();
+        };
+        // The first answer is given again also while `personal` is away.
+        if let Some(answer) = self.database.recall(context, call).await? {
+            return Ok(answer);
         }
+        let row = self.upsert_row(context, upsert).await?;
         match self.upsert_once(context, &row, call).await {
             Err(error) if error.code() == store::UNKNOWN_PARK => {
                 let remember = async |connection: &mut Connection| {
@@ -238,7 +276,7 @@ impl Customers {
         &self,
         context: &Context,
         row: &UpsertRow,
-        call: Option<IdempotentCall>,
+        call: IdempotentCall,
     ) -> Result<CustomerView> {
         let subject = Some((&row.park_id, &row.personal_phone_id));
         let upsert = async |connection: &mut Connection| {
@@ -246,7 +284,8 @@ impl Customers {
             self.metrics.updates_by_order.inc();
             row.view()
         };
-        self.database.once(context, Guard { call, domain: NAME, subject }, upsert).await
+        let guard = Guard { call: Some(call), domain: NAME, subject };
+        self.database.once(context, guard, upsert).await
     }
 
     /// Exchanges what is personal for ids; both exchanges go out together.
@@ -258,8 +297,8 @@ impl Customers {
                     .personal
                     .store(context, PersonalKind::Phones, &phone)
                     .await
-                    .map(|id| PackedId::new(&id))
-                    .map_err(|error| bad_value_at("/phone", error)),
+                    .map_err(|error| bad_value_at("/phone", error))
+                    .and_then(|id| given_by_personal(&id)),
                 (None, Some(id)) => Ok(PackedId::new(id.as_str())),
                 (None, None) => {
                     Err(Error::invalid("/phone", "phone or personal_phone_id must be given"))
@@ -321,8 +360,16 @@ impl Customers {
             .store(context, PersonalKind::Names, &name)
             .await
             .map_err(|error| bad_value_at("/name", error))?;
-        Ok(Some(PackedId::new(&id)))
+        given_by_personal(&id).map(Some)
     }
+}
+
+/// An id that `personal` gave, checked: a malformed one would make its row unreadable.
+fn given_by_personal(id: &str) -> Result<PackedId> {
+    PersonalId::parse(id).map(|id| PackedId::new(id.as_str())).map_err(|error| {
+        let detail = "A service that this request depends on does not answer as agreed.";
+        Error::unavailable("personal_unavailable", detail).with_source(error)
+    })
 }
 
 fn key(park: &ParkId, id: &PersonalId) -> (PackedId, PackedId) {
@@ -349,7 +396,7 @@ fn merged_options(
     let mut merged = serde_json::to_value(current).map_err(Error::internal)?;
     json_patch::merge(&mut merged, patch);
     let options: OrderOptions = serde_json::from_value(merged)
-        .map_err(|error| Error::invalid("/order_options", error.to_string()))?;
+        .map_err(|error| Error::invalid("/order_options", without_value(&error.to_string())))?;
     validate_at("/order_options", &options)?;
     Ok(options)
 }
