@@ -428,7 +428,7 @@ fn in_order_of(inputs: &[UpsertRow], rows: Vec<CustomerRow>) -> QueryResult<Vec<
 pub(super) type ListPosition = (jiff::Timestamp, String);
 
 /// Rows that are read at once before it is known how large they are.
-const FIRST_ROWS: i64 = 50;
+const FIRST_ROWS: i64 = 20;
 /// A page ends early when its texts reach this: customers with many long items would otherwise make
 /// a page of hundreds of megabytes.
 const PAGE_BYTES: usize = 4 << 20;

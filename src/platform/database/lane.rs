@@ -1,7 +1,7 @@
 //! Lanes: connections that belong to one worker thread and are driven on it.
 //!
 //! A connection shared between threads spends half its time handing work over; one that stays on
-//! its thread takes many statements in flight without (`../shared` figures in
+//! its thread takes many statements in flight without (figures in
 //! `docs/performance.md`). A lane carries no transactions and is opened when first used. It lives
 //! in thread-local storage: what it needs of the process is only the [`Database`].
 

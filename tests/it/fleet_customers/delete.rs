@@ -91,3 +91,20 @@ async fn who_was_never_there_is_deleted_too() {
     let customers = Customers::start().await;
     customers.dispatcher.delete(&format!("customers/{}", phone_id(1))).await.expect(204);
 }
+
+#[actix_web::test]
+async fn a_delete_based_on_an_old_version_is_refused() {
+    let customers = Customers::start().await;
+    let id = customers.order(PARK, PHONE).await;
+    let path = format!("customers/{id}");
+    let stale = customers.dispatcher.header("If-Match", "\"v99\"");
+    stale.delete(&path).await.problem(412, "stale_version");
+    let location = json!({"label": "Дом", "address": "Тверская, 7", "lat": 1, "lon": 1});
+    let items = format!("{path}/favourite-locations");
+    let item = customers.dispatcher.post(&items, location).await.expect(201);
+    let item = format!("{items}/{}", item["id"].as_str().unwrap());
+    stale.delete(&item).await.problem(412, "stale_version");
+    customers.dispatcher.get(&item).await.expect(200);
+    customers.dispatcher.header("If-Match", "\"v1\"").delete(&item).await;
+    customers.dispatcher.get(&item).await.problem(404, "favourite_location_not_found");
+}

@@ -33,7 +33,11 @@ async fn put_replaces_the_record_and_removes_what_is_absent() {
     }
     assert!(edited["updated_at"].as_str() > before["updated_at"].as_str());
 
-    let cleared = customers.dispatcher.put(&path, json!({"sms_enabled": true})).await.expect(200);
+    let cleared = customers
+        .dispatcher
+        .put(&path, json!({"sms_enabled": true, "order_options": null}))
+        .await
+        .expect(200);
     assert_eq!(cleared.get("name"), None);
     assert_eq!(cleared["order_options"], Value::Null);
     assert_eq!(cleared["sms_enabled"], true);
@@ -100,7 +104,7 @@ async fn patch_merges_options_member_by_member() {
 async fn an_edit_based_on_an_old_version_is_refused() {
     let customers = Customers::start().await;
     let path = full(&customers).await;
-    let body = json!({"sms_enabled": false});
+    let body = json!({"sms_enabled": false, "order_options": null});
     let old = customers.dispatcher.get(&path).await.etag().to_owned();
     let send = async |method: Method, tag: &str| {
         let caller = customers.dispatcher.header("If-Match", tag);
@@ -132,7 +136,9 @@ async fn an_order_between_reading_and_editing_makes_the_edit_stale() {
     let read = customers.dispatcher.get(&path).await;
     customers.order(PARK, PHONE).await;
     let edit = customers.dispatcher.header("If-Match", read.etag());
-    edit.put(&path, json!({"sms_enabled": false})).await.problem(412, "stale_version");
+    edit.put(&path, json!({"sms_enabled": false, "order_options": null}))
+        .await
+        .problem(412, "stale_version");
 }
 
 #[actix_web::test]
@@ -219,10 +225,15 @@ async fn what_is_not_valid_is_refused_where_it_is_wrong_and_changes_nothing() {
             "/order_options/payment_type",
         ),
     ] {
-        customers.dispatcher.put(&path, body.clone()).await.invalid_at(put);
+        let mut whole = json!({"order_options": null});
+        whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        customers.dispatcher.put(&path, whole).await.invalid_at(put);
         customers.dispatcher.patch(&path, body).await.invalid_at(patch);
     }
-    customers.dispatcher.put(&path, json!({"name": "Борис"})).await.invalid_at("");
+    for partial in [json!({"name": "Борис", "order_options": null}), json!({"sms_enabled": true})]
+    {
+        customers.dispatcher.put(&path, partial).await.invalid_at("");
+    }
     assert_eq!(customers.dispatcher.get(&path).await.expect(200), before);
 }
 
@@ -231,12 +242,13 @@ async fn nobody_is_made_by_an_edit() {
     let customers = Customers::start().await;
     let path = format!("customers/{}", phone_id(1));
     for method in [Method::PUT, Method::PATCH] {
-        let body = json!({"sms_enabled": true}).to_string();
+        let body = json!({"sms_enabled": true, "name": "Борис", "order_options": null}).to_string();
         for caller in [&customers.dispatcher, &customers.dispatcher.header("If-Match", "\"v1\"")] {
             let reply = caller.send(method.clone(), &path, Some(body.clone())).await;
             reply.problem(404, "customer_not_found");
         }
     }
+    assert_eq!(customers.calls("names/store"), 0, "no name is kept for nobody");
     assert_eq!(
         customers.app.database.count("SELECT count(*) FROM fleet_customers.customers").await,
         0

@@ -68,7 +68,7 @@ async fn assert_suffers(customers: &Customers, id: &str, what: &Value) {
         json_patch::merge(&mut order, &who);
         internal.post("customers/upsert", order)
     };
-    let edit = json!({"name": "Вера", "sms_enabled": true});
+    let edit = json!({"name": "Вера", "sms_enabled": true, "order_options": null});
     let find = dispatcher.post("customers/find-by-phone", json!({"phone": PHONE}));
     let keys = json!({"customers": [{"park_id": PARK, "personal_phone_id": id}]});
     let (find, by_phone, with_name, put, patch, profile, list, retrieved) = join!(

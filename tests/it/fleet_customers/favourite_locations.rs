@@ -35,7 +35,7 @@ item_tests! {
 #[actix_web::test]
 async fn what_is_not_valid_is_refused_where_it_is_wrong() {
     let long = "я".repeat(201);
-    let longer = "я".repeat(1_001);
+    let longer = "я".repeat(251);
     let changes = vec![
         (json!({"label": ""}), "/label"),
         (json!({"label": long}), "/label"),
@@ -47,7 +47,7 @@ async fn what_is_not_valid_is_refused_where_it_is_wrong() {
         (json!({"address": "\u{0}"}), "/address"),
         (json!({"entrance": long}), "/entrance"),
         (json!({"entrance": "\u{0}"}), "/entrance"),
-        (json!({"comment": longer}), "/comment"),
+        (json!({"comment": "я".repeat(1_001)}), "/comment"),
         (json!({"comment": "\u{0}"}), "/comment"),
         (json!({"lat": 90.000_001}), "/lat"),
         (json!({"lat": -91}), "/lat"),
@@ -72,7 +72,7 @@ async fn whatever_is_valid_comes_back_as_it_was_sent() {
         json!({"lat": 0.1 + 0.2, "lon": 1.0e-300}),
         json!({"lat": 5e-324, "lon": 0.0}),
         json!({"label": "\u{1F3E0} \"дом\" \\ ' %s ; DROP TABLE", "comment": "a\nb\t\u{2028}\u{1}"}),
-        json!({"label": "я".repeat(200), "address": "я".repeat(1_000)}),
+        json!({"label": "я".repeat(200), "address": "я".repeat(250)}),
         json!({"entrance": null, "comment": null}),
         json!({"entrance": "", "comment": ""}),
     ];

@@ -214,3 +214,12 @@ async fn a_key_that_is_none_is_refused() {
     }
     keyed(&customers.internal, &"k".repeat(255)).post(UPSERT, order(PARK, PHONE)).await.expect(200);
 }
+
+#[actix_web::test]
+async fn the_first_answer_is_given_again_while_personal_is_away() {
+    let customers = Customers::start().await;
+    let keyed = keyed(&customers.internal, "away");
+    let first = keyed.post(UPSERT, order(PARK, PHONE)).await.expect(200);
+    customers.app.sandbox.set_fault("personal", json!({"kind": "close"})).unwrap();
+    assert_eq!(keyed.post(UPSERT, order(PARK, PHONE)).await.expect(200), first);
+}

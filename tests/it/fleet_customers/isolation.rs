@@ -12,7 +12,7 @@ fn routes(item: &str) -> Vec<(Method, String, Option<Value>)> {
     let route = json!({"label": "На работу", "points": [point, point]});
     let mut routes = vec![
         (Method::GET, String::new(), None),
-        (Method::PUT, String::new(), Some(json!({"sms_enabled": true}))),
+        (Method::PUT, String::new(), Some(json!({"sms_enabled": true, "order_options": null}))),
         (Method::PATCH, String::new(), Some(json!({"sms_enabled": true}))),
         (Method::DELETE, String::new(), None),
     ];
@@ -117,7 +117,7 @@ async fn the_park_is_the_headers_and_nothing_else_can_name_one() {
         customers.stranger.get(&path).await.problem(400, "invalid_query");
     }
     let path = format!("customers/{id}");
-    let body = json!({"sms_enabled": true, "park_id": PARK});
+    let body = json!({"sms_enabled": true, "order_options": null, "park_id": PARK});
     customers.stranger.put(&path, body.clone()).await.invalid_at("/park_id");
     customers.stranger.patch(&path, body).await.invalid_at("/park_id");
     for park in ["", " ", "two parks", "парк", &"p".repeat(65)] {

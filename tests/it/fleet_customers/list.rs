@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
+use crate::support::eventually;
 
 /// Every page, one after the other.
 async fn pages(caller: &Caller, limit: usize) -> Vec<Vec<String>> {
@@ -206,4 +207,73 @@ fn paging_through_any_customers_returns_each_once_in_order() {
         })
         .unwrap();
     system.block_on(async { drop(customers) });
+}
+
+#[actix_web::test]
+async fn a_cursor_with_an_impossible_time_is_refused() {
+    let customers = Customers::start().await;
+    customers.order(PARK, PHONE).await;
+    let forged = URL_SAFE_NO_PAD.encode(r#"[1,["-004800-01-01T00:00:00Z","x"]]"#);
+    let reply = customers.dispatcher.get(&format!("customers?cursor={forged}")).await;
+    reply.problem(400, "invalid_cursor");
+}
+
+/// Customers of the park, with as many texts as the API lets them have.
+async fn large(customers: &Customers, count: usize) {
+    customers.order(PARK, PHONE).await;
+    let sql = format!(
+        "INSERT INTO fleet_customers.customers (park_no, personal_phone_id, orders_count, \
+         first_order_at, last_order_at) \
+         SELECT park_no, convert_to('large-' || n, 'UTF8'), 1, now(), now() - n * interval '1 hour' \
+         FROM fleet_customers.parks, generate_series(1, {count}) n; \
+         INSERT INTO fleet_customers.recurring_routes (id, park_no, personal_phone_id, body) \
+         SELECT gen_random_uuid(), park_no, personal_phone_id, jsonb_build_object('label', 'x', \
+         'points', (SELECT jsonb_agg(jsonb_build_object('lat', 1, 'lon', 1, 'address', repeat('я', 250))) \
+         FROM generate_series(1, 10))) FROM fleet_customers.customers, generate_series(1, 50) \
+         WHERE orders_count = 1 AND personal_phone_id <> ''; ANALYZE fleet_customers.customers"
+    );
+    customers.app.database.execute(&sql).await;
+}
+
+#[actix_web::test]
+async fn a_page_of_large_customers_ends_early_and_nobody_is_left_out() {
+    let customers = Customers::start().await;
+    large(&customers, 40).await;
+    let mut cursor = String::new();
+    let mut sizes = Vec::new();
+    loop {
+        let page = customers.dispatcher.get(&format!("customers?limit=1000{cursor}")).await;
+        let page = page.expect(200);
+        sizes.push(page["items"].as_array().unwrap().len());
+        let Some(next) = page.get("next_cursor") else { break };
+        cursor = format!("&cursor={}", next.as_str().unwrap());
+    }
+    assert_eq!(sizes.iter().sum::<usize>(), 41, "{sizes:?}");
+    assert!(sizes.len() > 1, "{sizes:?}");
+}
+
+#[actix_web::test]
+async fn a_list_is_read_by_its_index_and_not_by_looking_at_every_customer() {
+    let customers = Customers::start().await;
+    customers.order(PARK, PHONE).await;
+    let fill = "INSERT INTO fleet_customers.customers (park_no, personal_phone_id, orders_count, \
+         first_order_at, last_order_at) \
+         SELECT park_no, convert_to('many-' || n, 'UTF8'), 1, now(), now() - n * interval '10 minutes' \
+         FROM fleet_customers.parks, generate_series(1, 20000) n";
+    customers.app.database.execute(fill).await;
+    customers.app.database.execute("ANALYZE fleet_customers.customers").await;
+    let reads = "SELECT COALESCE(sum(seq_tup_read), 0)::bigint FROM pg_stat_user_tables \
+         WHERE schemaname = 'fleet_customers' AND relname = 'customers'";
+    let by_index = "SELECT COALESCE(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes \
+         WHERE indexrelname = 'customers_park_activity'";
+    let database = &customers.app.database;
+    let before = database.count(reads).await;
+    let first = customers.dispatcher.get("customers?limit=5").await.expect(200);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    customers.dispatcher.get(&format!("customers?limit=5&cursor={cursor}")).await.expect(200);
+    // Statistics are written a little later.
+    eventually("the index was read", async || database.count(by_index).await > 0).await;
+    let rows = database.count(by_index).await;
+    assert!(rows < 5_000, "two pages read {rows} entries");
+    assert_eq!(database.count(reads).await, before, "no scan of the table");
 }

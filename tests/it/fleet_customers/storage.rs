@@ -34,7 +34,7 @@ async fn no_phone_and_no_name_stands_in_any_table() {
         customers.dispatcher.post("customers/find-by-phone", json!({"phone": "+79991234567"}));
     let id = id_of(&found.await.expect(200));
     let path = format!("customers/{id}");
-    let edit = json!({"name": "Вера Гончар", "sms_enabled": true});
+    let edit = json!({"name": "Вера Гончар", "sms_enabled": true, "order_options": options()});
     customers.dispatcher.put(&path, edit.clone()).await.expect(200);
     customers.dispatcher.patch(&path, edit).await.expect(200);
 

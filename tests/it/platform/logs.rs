@@ -166,7 +166,12 @@ impl World {
         let kind = self.dispatcher.header("Content-Type", &format!("text/{MARKER}"));
         kind.post(path, json!({"phone": phone})).await.problem(415, "unsupported_media_type");
         let stale = self.dispatcher.header("If-Match", phone);
-        stale.put("customers/nobody", json!({"name": NAME, "sms_enabled": true})).await;
+        stale
+            .put(
+                "customers/nobody",
+                json!({"name": NAME, "sms_enabled": true, "order_options": null}),
+            )
+            .await;
     }
 
     /// The same work while what it depends on fails.

@@ -327,3 +327,18 @@ async fn an_id_that_cannot_be_one_is_not_found() {
         assert_eq!(reply.header("content-type"), "application/problem+json", "{path}");
     }
 }
+
+#[actix_web::test]
+async fn a_header_that_identifies_may_come_once_only() {
+    let app = TestApp::start().await;
+    let list = |more: &str| head("GET", "/fleet-customers/dispatcher/v1/customers", more);
+    assert_eq!(exchange(app.addr(), &list("")).expect("an answer").status, 200);
+    for repeated in [
+        "X-Park-Id: b\r\n",
+        "X-Dispatcher-Id: 2\r\n",
+        "Authorization: Bearer test-internal\r\n",
+        "X-Request-Timeout-Ms: 500\r\nX-Request-Timeout-Ms: 600\r\n",
+    ] {
+        assert_problem(exchange(app.addr(), &list(repeated)), 400, "repeated_header");
+    }
+}

@@ -57,3 +57,24 @@ async fn spans_go_to_the_collector_in_the_callers_trace_and_are_flushed_at_the_e
     assert!(body.windows(16).any(|window| window == id), "the caller's trace is in it");
     assert!(server.wait(Duration::from_secs(10)).await.unwrap().success());
 }
+
+#[actix_web::test]
+async fn without_a_callers_decision_the_ratio_decides() {
+    let database = TestDatabase::create();
+    let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/v1/traces", collector.local_addr().unwrap());
+    let server = Server::start(
+        "[http]\ndrain_ms = 0\n",
+        &[
+            ("FLEET__DATABASE__URL", &database.url()),
+            ("FLEET__TELEMETRY__OTLP_ENDPOINT", &endpoint),
+            ("FLEET__TELEMETRY__TRACE_RATIO", "1"),
+        ],
+    )
+    .await;
+    let reply = server.anonymous().get("nowhere").await;
+    assert_eq!(reply.json()["trace_id"].as_str().map(str::len), Some(32));
+    server.signal("TERM");
+    let (head, body) = one_request(&collector).await;
+    assert!(head.starts_with("POST /v1/traces ") && !body.is_empty(), "{head}");
+}
