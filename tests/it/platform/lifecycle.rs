@@ -181,8 +181,8 @@ async fn calls_repeated_with_their_keys_after_a_kill_take_effect_once_each() {
         let last = std::cell::RefCell::new(None);
         eventually("the call succeeds", async || {
             let reply = call(&caller, key).await.expect("an answer");
-            // The killed process's transaction may still hold the key for a moment.
-            assert!(matches!(reply.status, 200 | 409 | 503), "{}", reply.text());
+            // The killed process's transaction may still hold the key, and all call at once.
+            assert!(matches!(reply.status, 200 | 409 | 503 | 504), "{}", reply.text());
             let done = reply.status == 200;
             *last.borrow_mut() = Some(reply.json());
             done
