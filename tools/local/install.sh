@@ -29,6 +29,7 @@ for need in "$@"; do
       want pkg-config -- command -v pkg-config
       want curl -- command -v curl
       want ca-certificates -- test -e /etc/ssl/certs/ca-certificates.crt
+      want openssl -- command -v openssl
       ;;
     postgres) want postgresql -- has_postgres ;;
     python) want python3 python3-venv -- has_venv ;;
