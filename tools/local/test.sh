@@ -11,5 +11,5 @@ if [ -z "${FLEET_TEST_DATABASE_URL:-}" ]; then
 fi
 export FLEET_TEST_DATABASE_URL
 # Tests mostly wait for PostgreSQL: more threads than cores.
-export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((3 * $(nproc)))}"
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
 cargo test --features sandbox "$@"

@@ -9,7 +9,7 @@ use crate::support::client::Reply;
 use crate::support::eventually;
 
 /// Short, so that what is tried three times is over soon; the breaker mends itself at once.
-const QUICK: &str = "[upstreams.personal]\ntimeout_ms = 150\nbreaker_failures = 1000\n\
+const QUICK: &str = "[upstreams.personal]\ntimeout_ms = 300\nbreaker_failures = 1000\n\
      breaker_open_ms = 100\nbody_limit_bytes = 65536";
 /// Three attempts and the pauses between them, with room for a busy machine.
 const BOUND: Duration = Duration::from_secs(4);
