@@ -245,6 +245,7 @@ def table(reads, writes, feet, sizes):
 
 
 def main():
+    others = os.getloadavg()[0]
     settings = {name: value for name, value in sql(
         "SELECT name, setting || coalesce(unit, '') FROM pg_settings WHERE name IN"
         " ('server_version', 'shared_buffers', 'synchronous_commit', 'max_wal_size')")}
@@ -259,13 +260,13 @@ def main():
     finally:
         server.stop()
     sizes = {name: int(size) for name, size in sql("SELECT name, bytes FROM bench.sizes")}
-    machine = {"cores": os.cpu_count(), "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9}
+    machine = {"cores": os.cpu_count(), "load_before": others, "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9}
     everything = {"customers": ROWS, "machine": machine, "postgresql": settings,
                   "p1": reads, "p2": writes, "p9": feet, "p10": sizes}
     with open(f"{WORK}/results.json", "w", encoding="utf-8") as file:
         json.dump(everything, file, indent=1)
     print(f"\n{ROWS:,} customers; {machine['cores']} cores shared by all, {machine['memory_gb']:.0f} GB;"
-          f" PostgreSQL {settings['server_version'].split()[0]};"
+          f" load average {others:.1f} before; PostgreSQL {settings['server_version'].split()[0]};"
           f" CPU is that of the server + of PostgreSQL\n")
     table(reads, writes, feet, dict(sizes))
 
