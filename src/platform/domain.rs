@@ -69,7 +69,7 @@ pub struct Platform {
     shared: Arc<Shared>,
 }
 
-/// Opened at most once a process.
+/// What the domains of one process share, opened when the first of them asks for it.
 #[derive(Default)]
 pub struct Shared {
     #[cfg(feature = "database")]

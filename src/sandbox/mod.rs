@@ -109,6 +109,13 @@ impl Sandbox {
 
     /// Stops at once and closes every connection.
     pub async fn stop(&self) {
+        // Connections that are open reach their workers for a moment more: from now on nothing is
+        // answered on them.
+        for stand_in in STAND_INS {
+            if let Err(error) = self.set_fault(stand_in, serde_json::json!({ "kind": "close" })) {
+                tracing::error!(error, "a stand-in could not be closed");
+            }
+        }
         self.handle.stop(false).await;
     }
 }

@@ -487,13 +487,15 @@ pub(super) struct Edited {
     pub order_options: Option<OrderOptions>,
 }
 
-/// Takes a customer for a change: nobody else changes it until the transaction ends.
-pub(super) async fn read_for_update(
+/// Takes a customer for a change and returns its version: nobody else changes it, or what hangs on
+/// it, until the transaction ends. Every change begins here or with [`touch`], so that no two wait
+/// for each other crosswise.
+pub(super) async fn lock(
     connection: &mut Connection,
     key: &(PackedId, PackedId),
-) -> Result<Option<CustomerRow>> {
+) -> Result<Option<i32>> {
     let (park, phone) = key;
-    let locked: Option<i32> = customers::table
+    let version = customers::table
         .filter(customers::personal_phone_id.eq(phone))
         .filter(customers::park_no.eq_any(numbers_of(park)))
         .select(customers::version)
@@ -501,7 +503,15 @@ pub(super) async fn read_for_update(
         .first(connection)
         .await
         .optional()?;
-    match locked {
+    Ok(version)
+}
+
+/// Takes a customer for a change and reads it.
+pub(super) async fn read_for_update(
+    connection: &mut Connection,
+    key: &(PackedId, PackedId),
+) -> Result<Option<CustomerRow>> {
+    match lock(connection, key).await? {
         None => Ok(None),
         Some(_) => Ok(read_many(connection, std::slice::from_ref(key)).await?.pop()),
     }

@@ -108,3 +108,31 @@ async fn a_delete_based_on_an_old_version_is_refused() {
     customers.dispatcher.header("If-Match", "\"v1\"").delete(&item).await;
     customers.dispatcher.get(&item).await.problem(404, "favourite_location_not_found");
 }
+
+#[actix_web::test]
+async fn removing_and_replacing_an_item_at_once_never_wait_for_each_other_crosswise() {
+    let customers = Customers::with(PATIENT).await;
+    let id = customers.order(PARK, PHONE).await;
+    let path = format!("customers/{id}");
+    let items = format!("{path}/favourite-locations");
+    let location = json!({"label": "Дом", "address": "Тверская, 7", "lat": 1, "lon": 1});
+    for _ in 0..20 {
+        let item = customers.dispatcher.post(&items, location.clone()).await.expect(201);
+        let item = format!("{items}/{}", item["id"].as_str().unwrap());
+        let before = customers.dispatcher.get(&path).await.etag().to_owned();
+        let (removed, replaced) = futures_util::future::join(
+            customers.dispatcher.delete(&item),
+            customers.dispatcher.put(&item, location.clone()),
+        )
+        .await;
+        assert_eq!(removed.status, 204, "{}", removed.text());
+        assert!(matches!(replaced.status, 200 | 404), "{}", replaced.text());
+        let version = |tag: &str| tag.trim_matches(['"', 'v']).parse::<u64>().unwrap();
+        let changes = version(customers.dispatcher.get(&path).await.etag()) - version(&before);
+        assert_eq!(changes, 1 + u64::from(replaced.status == 200), "each change counts once");
+        // What is gone already is no change.
+        customers.dispatcher.delete(&item).await;
+        let after = version(customers.dispatcher.get(&path).await.etag()) - version(&before);
+        assert_eq!(after, changes);
+    }
+}

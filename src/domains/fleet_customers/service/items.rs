@@ -112,18 +112,13 @@ impl Customers {
         let deleted = self
             .database
             .transaction(context, async |connection| {
-                if *expected != ExpectedVersion::Any {
-                    // The customer is locked first, as by every change below it.
-                    store::touch(connection, &key).await?;
-                    if let Some(current) = items::find::<T>(connection, &key, item).await? {
-                        expected.check(current.version)?;
-                    }
-                }
-                let deleted = items::delete::<T>(connection, &key, item).await?;
-                if deleted {
-                    store::touch(connection, &key).await?;
-                }
-                Ok(deleted)
+                store::lock(connection, &key).await?;
+                let Some(current) = items::find::<T>(connection, &key, item).await? else {
+                    return Ok(false);
+                };
+                expected.check(current.version)?;
+                store::touch(connection, &key).await?;
+                items::delete::<T>(connection, &key, item).await
             })
             .await?;
         if deleted {

@@ -228,8 +228,8 @@ impl Customers {
         let deleted = self
             .database
             .transaction(context, async |connection| {
-                if let Some(row) = store::read_for_update(connection, &key).await? {
-                    expected.check(row.version)?;
+                if let Some(version) = store::lock(connection, &key).await? {
+                    expected.check(version)?;
                 }
                 let deleted = store::delete(connection, &key).await?;
                 idempotency::forget(connection, NAME, &key).await?;
