@@ -1,13 +1,16 @@
 //! Faults on demand, around every stand-in.
 //!
-//! `PUT /__sandbox/faults/{stand_in}` sets the one fault of a stand-in, `DELETE` clears it,
-//! `GET /__sandbox/faults` lists them. With `route` it strikes only where the path contains that
-//! text; with `times` it clears itself after so many strikes.
+//! `PUT /__sandbox/faults/{stand_in}` sets the fault of a stand-in in place of what was set before,
+//! `DELETE` clears it, `GET /__sandbox/faults` lists them. With `route` it strikes only where the
+//! path contains that text; with `times` it clears itself after so many strikes. A list sets
+//! several (at most 16): a call meets the first that strikes its route.
 //!
 //! | kind | what the client sees | is the work done? |
 //! | --- | --- | --- |
 //! | `status` (`status`, `retry_after`?) | that status with an error body | no |
-//! | `delay` (`ms`) | the answer, later | yes |
+//! | `answer` (`status`, `body`, `retry_after`?) | that status with that JSON body | no |
+//! | `delay` (`ms`) | the answer, later | yes, after the delay |
+//! | `delay_after_work` (`ms`) | the same | yes, before the delay |
 //! | `hang` | nothing, for ever | no |
 //! | `close` | the connection ends (FIN) without a byte of an answer | no |
 //! | `close_after_work` | the same | yes |
@@ -25,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody as _, SizedStream, to_bytes};
-use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::middleware::Next;
@@ -35,12 +38,15 @@ use actix_web::web::Bytes;
 use actix_web::{HttpResponse, web};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{STAND_INS, State, refuse};
 
 /// Long enough for what was written to leave before the connection is shut.
 const FLUSH: Duration = Duration::from_millis(50);
 const LONGEST_MS: u64 = 600_000;
+/// How many faults a stand-in can have at a time.
+const MOST: usize = 16;
 
 /// A fault as it is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +57,8 @@ struct Fault {
     status: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +71,9 @@ struct Fault {
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Status,
+    Answer,
     Delay,
+    DelayAfterWork,
     Hang,
     Close,
     CloseAfterWork,
@@ -75,19 +85,24 @@ enum Kind {
 
 impl Fault {
     fn check(&self) -> Result<(), String> {
-        let takes_ms = matches!(self.kind, Kind::Delay | Kind::SlowBody);
+        let takes_ms = matches!(self.kind, Kind::Delay | Kind::DelayAfterWork | Kind::SlowBody);
         if takes_ms != self.ms.is_some_and(|ms| ms <= LONGEST_MS)
             || (!takes_ms && self.ms.is_some())
         {
-            return Err(format!("`ms` (at most {LONGEST_MS}) belongs to delay and slow_body"));
+            return Err(format!(
+                "`ms` (at most {LONGEST_MS}) belongs to delay, delay_after_work and slow_body"
+            ));
         }
         let valid_status = self.status.is_some_and(|status| (200..=599).contains(&status));
-        let is_status = self.kind == Kind::Status;
+        let is_status = matches!(self.kind, Kind::Status | Kind::Answer);
         if is_status != valid_status || (!is_status && self.status.is_some()) {
-            return Err("`status` (200..=599) belongs to status".into());
+            return Err("`status` (200..=599) belongs to status and answer".into());
         }
         if self.retry_after.is_some() && !is_status {
-            return Err("`retry_after` belongs to status".into());
+            return Err("`retry_after` belongs to status and answer".into());
+        }
+        if self.body.is_some() != (self.kind == Kind::Answer) {
+            return Err("`body` belongs to answer".into());
         }
         if self.times == Some(0) {
             return Err("`times` must be at least 1".into());
@@ -100,17 +115,32 @@ impl Fault {
     }
 }
 
-/// The faults that are set, one a stand-in.
+/// As they are listed: one, or several.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Faults {
+    One(Fault),
+    Several(Vec<Fault>),
+}
+
+type ByStandIn = BTreeMap<&'static str, Vec<Fault>>;
+
+/// The faults that are set for each stand-in.
 #[derive(Default)]
-pub(super) struct Board(Mutex<BTreeMap<&'static str, Fault>>);
+pub(super) struct Board(Mutex<ByStandIn>);
 
 impl Board {
     pub(super) fn set(&self, stand_in: &str, fault: serde_json::Value) -> Result<(), String> {
         let name = STAND_INS.iter().find(|name| **name == stand_in);
         let name = name.ok_or_else(|| format!("there is no stand-in `{stand_in}`"))?;
-        let fault: Fault = serde_json::from_value(fault).map_err(|error| error.to_string())?;
-        fault.check()?;
-        self.lock().insert(name, fault);
+        let faults = if fault.is_array() { fault } else { json!([fault]) };
+        let faults: Vec<Fault> =
+            serde_json::from_value(faults).map_err(|error| error.to_string())?;
+        if faults.is_empty() || faults.len() > MOST {
+            return Err(format!("a list has 1 to {MOST} faults"));
+        }
+        faults.iter().try_for_each(Fault::check)?;
+        self.lock().insert(name, faults);
         Ok(())
     }
 
@@ -120,21 +150,37 @@ impl Board {
 
     /// The fault that strikes a request of `path`, if one does.
     fn strike(&self, stand_in: &str, path: &str) -> Option<Fault> {
-        let mut faults = self.lock();
-        let fault = faults.get_mut(stand_in)?;
-        if fault.route.as_ref().is_some_and(|route| !path.contains(route.as_str())) {
-            return None;
-        }
+        let mut board = self.lock();
+        let faults = board.get_mut(stand_in)?;
+        let strikes =
+            |fault: &Fault| fault.route.as_ref().is_none_or(|route| path.contains(route.as_str()));
+        let index = faults.iter().position(strikes)?;
+        let fault = faults.get_mut(index)?;
         let struck = fault.clone();
         match &mut fault.times {
-            Some(1) => drop(faults.remove(stand_in)),
+            Some(1) => drop(faults.remove(index)),
             Some(times) => *times -= 1,
             None => {}
+        }
+        if faults.is_empty() {
+            board.remove(stand_in);
         }
         Some(struck)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Fault>> {
+    fn list(&self) -> BTreeMap<&'static str, Faults> {
+        let board = self.lock();
+        let faults = board.iter().map(|(name, faults)| {
+            let faults = match faults.as_slice() {
+                [fault] => Faults::One(fault.clone()),
+                faults => Faults::Several(faults.to_vec()),
+            };
+            (*name, faults)
+        });
+        faults.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByStandIn> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -146,7 +192,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn list(state: web::Data<State>) -> HttpResponse {
-    HttpResponse::Ok().json(&*state.faults.lock())
+    HttpResponse::Ok().json(state.faults.list())
 }
 
 async fn put(state: web::Data<State>, stand_in: web::Path<String>, body: Bytes) -> HttpResponse {
@@ -182,16 +228,24 @@ impl Connection {
     }
 }
 
-/// Middleware around a stand-in: counts the call, then does what its fault says.
+/// Middleware around a stand-in: counts the call, remembers it, then does what its fault says.
 pub(super) async fn around(
     stand_in: &'static str,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
-    let Some(state) = request.app_data::<web::Data<State>>() else {
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         return next.call(request).await;
     };
-    state.calls.add(stand_in, route(stand_in, &request));
+    let route = route(stand_in, &request);
+    state.calls.add(stand_in, route.clone());
+    let Ok(body) = request.extract::<Bytes>().await else {
+        let message = "the body is too large or did not come whole";
+        let answer = refuse(StatusCode::PAYLOAD_TOO_LARGE, "bad_body", message);
+        return Ok(request.into_response(answer));
+    };
+    state.last.set(stand_in, &route, request.headers(), body.clone());
+    request.set_payload(Payload::from(body));
     match state.faults.strike(stand_in, request.path()) {
         None => next.call(request).await,
         Some(fault) => suffer(&fault, request, next).await,
@@ -213,7 +267,7 @@ async fn suffer(
     let connection = request.request().conn_data::<Connection>().cloned();
     let shut = move || connection.iter().for_each(Connection::shut);
     match fault.kind {
-        Kind::Status => Ok(request.into_response(status(fault))),
+        Kind::Status | Kind::Answer => Ok(request.into_response(answer(fault))),
         Kind::Garbage => Ok(request.into_response(json_head().body("<html>not JSON</html>"))),
         Kind::Huge => Ok(request.into_response(json_head().streaming(endless()))),
         Kind::Hang => std::future::pending().await,
@@ -230,19 +284,27 @@ async fn suffer(
             sleep(fault.pause()).await;
             next.call(request).await
         }
+        Kind::DelayAfterWork => {
+            let response = next.call(request).await?;
+            sleep(fault.pause()).await;
+            Ok(response)
+        }
         Kind::Truncate => truncated(next.call(request).await?, shut).await,
         Kind::SlowBody => slowed(next.call(request).await?, fault.pause()).await,
     }
 }
 
-fn status(fault: &Fault) -> HttpResponse {
+fn answer(fault: &Fault) -> HttpResponse {
     let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
     if let Some(seconds) = fault.retry_after {
         builder.insert_header((RETRY_AFTER, seconds));
     }
-    builder.json(serde_json::json!({ "code": "sandbox_fault", "message": "as asked for" }))
+    match &fault.body {
+        Some(body) => builder.json(body),
+        None => builder.json(json!({ "code": "sandbox_fault", "message": "as asked for" })),
+    }
 }
 
 fn json_head() -> actix_web::HttpResponseBuilder {
@@ -304,7 +366,6 @@ async fn slowed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn faults_that_mean_nothing_are_refused() {
@@ -321,6 +382,13 @@ mod tests {
             json!({"kind": "close", "times": 0}),
             json!({"kind": "close", "retry_after": 1}),
             json!({"kind": "close", "when": "now"}),
+            json!({"kind": "close", "body": {}}),
+            json!({"kind": "answer", "status": 409}),
+            json!({"kind": "answer", "body": {}}),
+            json!({"kind": "delay_after_work"}),
+            json!([]),
+            json!([{"kind": "close"}, {"kind": "delay"}]),
+            json!(vec![json!({"kind": "close"}); MOST + 1]),
         ] {
             assert!(board.set("personal", fault.clone()).is_err(), "{fault}");
         }
@@ -336,5 +404,25 @@ mod tests {
             assert!(board.strike("personal", "/personal/v1/phones/find").is_some());
         }
         assert!(board.strike("personal", "/personal/v1/phones/find").is_none());
+    }
+
+    #[test]
+    fn of_several_faults_the_first_that_fits_strikes() {
+        let board = Board::default();
+        let faults = json!([
+            {"kind": "close_after_work", "route": "/commit", "times": 1},
+            {"kind": "answer", "status": 409, "body": {"code": "commit_in_progress"},
+             "route": "/commit", "retry_after": 1, "times": 1},
+            {"kind": "hang", "route": "/info"},
+        ]);
+        board.set("int-api", faults).unwrap();
+        let kind = |path| board.strike("int-api", path).map(|fault| fault.kind);
+        assert_eq!(kind("/int-api/v1/orders/info"), Some(Kind::Hang));
+        assert_eq!(kind("/int-api/v1/orders/commit"), Some(Kind::CloseAfterWork));
+        assert_eq!(kind("/int-api/v1/orders/commit"), Some(Kind::Answer));
+        assert_eq!(kind("/int-api/v1/orders/commit"), None);
+        assert_eq!(kind("/int-api/v1/orders/info"), Some(Kind::Hang));
+        board.clear("int-api");
+        assert_eq!(kind("/int-api/v1/orders/info"), None);
     }
 }

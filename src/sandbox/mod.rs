@@ -2,30 +2,37 @@
 //!
 //! `fleet sandbox` serves them for `make run`; tests start one in-process on a free port. A
 //! stand-in is a file with routes, mounted below its own name, and speaks exactly its contract.
-//! Faults can be set for each (`faults`), and the calls it got are counted (`calls`).
+//! Faults can be set for each (`faults`), the calls it got are counted (`calls`), and the last
+//! request of each operation can be seen (`last`).
 
 mod calls;
 mod faults;
+mod int_api;
+mod last;
 mod personal;
 mod seed;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::{io, thread};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{HttpServiceFactory, Server, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::rt::System;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::int_api::KeptOrder;
+
 /// The stand-ins there are, by the name they are mounted below.
-const STAND_INS: &[&str] = &["personal"];
+const STAND_INS: &[&str] = &["int-api", "personal"];
+/// The largest request that is taken, in bytes; a stand-in may want less.
+const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
 /// How the sandbox runs.
 #[derive(Debug, Clone, clap::Args)]
@@ -39,11 +46,15 @@ pub struct SandboxOptions {
     /// Base URL of a fleet server that is given example customers once it is ready.
     #[arg(long, value_name = "URL")]
     pub seed_customers: Option<String>,
+    /// Nothing changes by itself as time passes. Tests want it so: it is the default in the
+    /// process.
+    #[arg(long)]
+    pub frozen: bool,
 }
 
 impl Default for SandboxOptions {
     fn default() -> Self {
-        Self { listen: default_listen(), state: None, seed_customers: None }
+        Self { listen: default_listen(), state: None, seed_customers: None, frozen: true }
     }
 }
 
@@ -55,15 +66,19 @@ fn default_listen() -> SocketAddr {
 struct State {
     faults: faults::Board,
     calls: calls::Counts,
+    last: last::Last,
+    int_api: int_api::Store,
     personal: personal::Store,
 }
 
 impl State {
-    fn open(path: Option<&Path>) -> io::Result<Self> {
+    fn open(options: &SandboxOptions) -> io::Result<Self> {
         Ok(Self {
             faults: faults::Board::default(),
             calls: calls::Counts::default(),
-            personal: personal::Store::open(path)?,
+            last: last::Last::default(),
+            int_api: int_api::Store::new(options.frozen),
+            personal: personal::Store::open(options.state.as_deref())?,
         })
     }
 }
@@ -107,6 +122,27 @@ impl Sandbox {
         self.state.calls.get(stand_in, route)
     }
 
+    /// Headers and body of the last request of an operation (`draft`) that a stand-in got, also if
+    /// it met a fault.
+    #[must_use]
+    pub fn last_request(&self, stand_in: &str, operation: &str) -> Option<(HeaderMap, web::Bytes)> {
+        self.state.last.get(stand_in, operation)
+    }
+
+    /// The orders that int-api has for a park, drafts and finished ones too, the oldest first.
+    #[must_use]
+    pub fn orders(&self, park_id: &str) -> Vec<KeptOrder> {
+        self.state.int_api.of_park(park_id)
+    }
+
+    /// Moves an order of int-api on, to `driving`, `completed`, ...
+    ///
+    /// # Errors
+    /// There is no such order or no such status.
+    pub fn set_order_status(&self, order_id: &str, status: &str) -> Result<(), String> {
+        self.state.int_api.set_status(order_id, status)
+    }
+
     /// Stops at once and closes every connection.
     pub async fn stop(&self) {
         // Connections that are open reach their workers for a moment more: from now on nothing is
@@ -133,7 +169,7 @@ impl Drop for Sandbox {
 /// When the state file cannot be read or written, or the server cannot start.
 pub fn start(listener: TcpListener, options: &SandboxOptions) -> io::Result<Sandbox> {
     let addr = listener.local_addr()?;
-    let state = web::Data::new(State::open(options.state.as_deref())?);
+    let state = web::Data::new(State::open(options)?);
     let (started, wait) = mpsc::channel();
     let served = state.clone();
     thread::Builder::new().name("sandbox".into()).spawn(move || {
@@ -180,12 +216,16 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
     let app = move || {
         App::new()
             .app_data(state.clone())
+            .app_data(web::PayloadConfig::new(BODY_LIMIT))
+            .service(stand_in("int-api", int_api::routes))
             .service(stand_in("personal", personal::routes))
             .service(
                 web::scope("/__sandbox")
                     .route("/health", web::get().to(HttpResponse::Ok))
                     .configure(faults::routes)
-                    .configure(calls::routes),
+                    .configure(calls::routes)
+                    .configure(last::routes)
+                    .configure(int_api::control),
             )
             .default_service(web::to(|| async {
                 refuse(StatusCode::NOT_FOUND, "unknown_route", "there is no such route")

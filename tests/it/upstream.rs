@@ -1,6 +1,8 @@
 //! The policy every upstream call goes through, against the sandbox's stand-ins over real HTTP.
 
+mod int_api;
 mod personal;
+mod plain;
 mod sandbox;
 
 use std::io::{Read as _, Write as _};
@@ -282,7 +284,7 @@ async fn a_call_carries_token_trace_and_headers() {
     let upstream = upstream_of(format!("http://{addr}/prefix/"), |_| {});
     let ctx = ctx();
     upstream.call(&ctx, store()).await.unwrap();
-    let request = requests.try_recv().unwrap().to_lowercase();
+    let request = requests.recv_timeout(PATIENCE).unwrap().to_lowercase();
     assert!(request.starts_with("post /prefix/v1/phones/store http/1.1\r\n"), "{request}");
     assert!(request.contains(&format!("authorization: bearer {TOKEN}\r\n")));
     assert!(request.contains(&format!("traceparent: 00-{}-", ctx.trace.trace_id_hex())));
