@@ -7,6 +7,7 @@
 
 mod calls;
 mod faults;
+mod fleet_parks;
 mod int_api;
 mod last;
 mod personal;
@@ -30,7 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use self::int_api::KeptOrder;
 
 /// The stand-ins there are, by the name they are mounted below.
-const STAND_INS: &[&str] = &["int-api", "personal"];
+const STAND_INS: &[&str] = &["fleet-parks", "int-api", "personal"];
 /// The largest request that is taken, in bytes; a stand-in may want less.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -67,6 +68,7 @@ struct State {
     faults: faults::Board,
     calls: calls::Counts,
     last: last::Last,
+    fleet_parks: fleet_parks::Store,
     int_api: int_api::Store,
     personal: personal::Store,
 }
@@ -77,6 +79,7 @@ impl State {
             faults: faults::Board::default(),
             calls: calls::Counts::default(),
             last: last::Last::default(),
+            fleet_parks: fleet_parks::Store::default(),
             int_api: int_api::Store::new(options.frozen),
             personal: personal::Store::open(options.state.as_deref())?,
         })
@@ -127,6 +130,14 @@ impl Sandbox {
     #[must_use]
     pub fn last_request(&self, stand_in: &str, operation: &str) -> Option<(HeaderMap, web::Bytes)> {
         self.state.last.get(stand_in, operation)
+    }
+
+    /// Changes a park of fleet-parks, in the words of `PUT /__sandbox/fleet-parks/{park_id}`.
+    ///
+    /// # Errors
+    /// What is wrong with the change.
+    pub fn change_park(&self, park_id: &str, change: serde_json::Value) -> Result<(), String> {
+        self.state.fleet_parks.change(park_id, change)
     }
 
     /// The orders that int-api has for a park, drafts and finished ones too, the oldest first.
@@ -217,6 +228,7 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
         App::new()
             .app_data(state.clone())
             .app_data(web::PayloadConfig::new(BODY_LIMIT))
+            .service(stand_in("fleet-parks", fleet_parks::routes))
             .service(stand_in("int-api", int_api::routes))
             .service(stand_in("personal", personal::routes))
             .service(
@@ -225,6 +237,7 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
                     .configure(faults::routes)
                     .configure(calls::routes)
                     .configure(last::routes)
+                    .configure(fleet_parks::control)
                     .configure(int_api::control),
             )
             .default_service(web::to(|| async {

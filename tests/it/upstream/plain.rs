@@ -48,6 +48,12 @@ impl Plain {
         self.exchange(Method::POST, &format!("{}{operation}", self.base), body).await
     }
 
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let url = format!("{}{path}", self.base);
+        let (status, body) = self.exchange(Method::GET, &url, String::new()).await.unwrap();
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
     /// A call of the sandbox's own routes.
     pub async fn control(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let url = format!("http://{}/__sandbox{path}", self.sandbox.addr());
