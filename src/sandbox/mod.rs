@@ -10,6 +10,7 @@ mod faults;
 mod fleet_parks;
 mod int_api;
 mod last;
+mod parks;
 mod personal;
 mod seed;
 
@@ -31,7 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use self::int_api::KeptOrder;
 
 /// The stand-ins there are, by the name they are mounted below.
-const STAND_INS: &[&str] = &["fleet-parks", "int-api", "personal"];
+const STAND_INS: &[&str] = &["fleet-parks", "int-api", "parks", "personal"];
 /// The largest request that is taken, in bytes; a stand-in may want less.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -70,6 +71,7 @@ struct State {
     last: last::Last,
     fleet_parks: fleet_parks::Store,
     int_api: int_api::Store,
+    parks: parks::Store,
     personal: personal::Store,
 }
 
@@ -81,6 +83,7 @@ impl State {
             last: last::Last::default(),
             fleet_parks: fleet_parks::Store::default(),
             int_api: int_api::Store::new(options.frozen),
+            parks: parks::Store::new(options.frozen),
             personal: personal::Store::open(options.state.as_deref())?,
         })
     }
@@ -152,6 +155,34 @@ impl Sandbox {
     /// There is no such order or no such status.
     pub fn set_order_status(&self, order_id: &str, status: &str) -> Result<(), String> {
         self.state.int_api.set_status(order_id, status)
+    }
+
+    /// Sets up a park of parks, in the words of `PUT /__sandbox/parks/{park_id}`.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn set_park(&self, park_id: &str, settings: serde_json::Value) -> Result<(), String> {
+        self.state.parks.set(park_id, settings)
+    }
+
+    /// Changes or adds a driver of parks, in the words of
+    /// `PUT /__sandbox/parks/{park_id}/drivers/{id}`.
+    ///
+    /// # Errors
+    /// What is wrong with the change.
+    pub fn set_driver(
+        &self,
+        park_id: &str,
+        id: &str,
+        change: serde_json::Value,
+    ) -> Result<(), String> {
+        self.state.parks.set_driver(park_id, id, change)
+    }
+
+    /// The ids of all the drivers that parks has for a park, in the order it lists them.
+    #[must_use]
+    pub fn driver_ids(&self, park_id: &str) -> Vec<String> {
+        self.state.parks.ids(park_id)
     }
 
     /// Stops at once and closes every connection.
@@ -230,6 +261,7 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
             .app_data(web::PayloadConfig::new(BODY_LIMIT))
             .service(stand_in("fleet-parks", fleet_parks::routes))
             .service(stand_in("int-api", int_api::routes))
+            .service(stand_in("parks", parks::routes))
             .service(stand_in("personal", personal::routes))
             .service(
                 web::scope("/__sandbox")
@@ -238,7 +270,8 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
                     .configure(calls::routes)
                     .configure(last::routes)
                     .configure(fleet_parks::control)
-                    .configure(int_api::control),
+                    .configure(int_api::control)
+                    .configure(parks::control),
             )
             .default_service(web::to(|| async {
                 refuse(StatusCode::NOT_FOUND, "unknown_route", "there is no such route")

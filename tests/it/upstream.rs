@@ -2,6 +2,7 @@
 
 mod fleet_parks;
 mod int_api;
+mod parks;
 mod personal;
 mod plain;
 mod sandbox;
