@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::domains;
 use crate::platform::config::telemetry::TelemetrySettings;
-use crate::platform::config::{ConfigSource, CoreSettings};
+use crate::platform::config::{ConfigSource, CoreSettings, KnownNames};
 use crate::platform::domain::{Domain, Platform, Shared};
 use crate::platform::error::{Error, Result};
 use crate::platform::http::{self, HttpState, Mount};
@@ -18,6 +18,7 @@ use crate::platform::readiness::{Readiness, ReadinessRow, ReadinessSource};
 use crate::platform::shutdown::{self, Shutdown, ShutdownTrigger};
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::telemetry::otlp;
+use crate::{upstreams, wiring};
 
 /// Pauses between attempts to start a domain: they double from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -54,26 +55,20 @@ struct Process {
 type Domains = Arc<[Box<dyn Domain>]>;
 
 /// How far a domain has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Status {
     Starting,
     Serving,
     /// The code of the last attempt's failure.
-    Failed(&'static str),
+    Failed(String),
 }
 
-/// Names of the domains in this binary.
-#[must_use]
-pub fn compiled() -> Vec<&'static str> {
-    domains::COMPILED.iter().map(|(name, _)| *name).collect()
-}
-
-/// Makes the named domains; nothing is opened.
-#[must_use]
-pub fn make(names: &[&'static str], metrics: &Metrics) -> Vec<Box<dyn Domain>> {
-    let enabled = domains::COMPILED.iter().filter(|(name, _)| names.contains(name));
-    enabled.map(|(_, make)| make(metrics)).collect()
-}
+/// The names that may stand in a configuration.
+pub const KNOWN: KnownNames = KnownNames {
+    compiled: domains::COMPILED,
+    sections: domains::SECTIONS,
+    upstreams: upstreams::NAMES,
+};
 
 /// Mounts each domain below its own prefix.
 #[must_use]
@@ -93,7 +88,7 @@ impl App {
     /// # Errors
     /// Every fault in the sections that no single domain answers for; the port is taken.
     pub fn build(source: ConfigSource) -> anyhow::Result<Self> {
-        let core = CoreSettings::read(&source.load()?, &compiled()).map_err(|faults| {
+        let core = CoreSettings::read(&source.load()?, &KNOWN).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
             anyhow::anyhow!("the configuration is not valid:\n{}", lines.join("\n"))
         })?;
@@ -106,7 +101,7 @@ impl App {
             .enable_all()
             .build()?;
         let metrics = Metrics::with_process();
-        let domains: Domains = make(&core.domains, &metrics).into();
+        let domains: Domains = wiring::make(&core.domains, &metrics).into();
         let (trigger, shutdown) = shutdown::channel();
         let process = Arc::new(Process {
             source,
@@ -166,6 +161,7 @@ impl App {
         self.trigger.fire();
         handle.stop(true).await;
         let _ = serving.await;
+        self.process.shared.background().finish(self.core.http.finish()).await;
         let _ = rt::task::spawn_blocking(otlp::flush).await;
         #[cfg(feature = "database")]
         if let Some(database) = self.process.shared.opened_database() {
@@ -191,7 +187,7 @@ impl Process {
                     return;
                 }
                 Err(error) => {
-                    self.set_status(index, Status::Failed(error.code()));
+                    self.set_status(index, Status::Failed(error.code().to_owned()));
                     let (code, cause) = (error.code(), error.chain());
                     tracing::error!(domain = domain.name(), code, cause, "the domain cannot start");
                 }
@@ -254,7 +250,7 @@ impl Process {
         let status = self
             .statuses
             .get(index)
-            .map(|status| *status.lock().unwrap_or_else(PoisonError::into_inner));
+            .map(|status| status.lock().unwrap_or_else(PoisonError::into_inner).clone());
         #[cfg(feature = "database")]
         let database_ok = database_ok || domain.migrations().is_none();
         match status {
@@ -262,7 +258,7 @@ impl Process {
             Some(Status::Serving) => {
                 ReadinessRow::unavailable(domain.name(), "database_unavailable")
             }
-            Some(Status::Failed(code)) => ReadinessRow::unavailable(domain.name(), code),
+            Some(Status::Failed(code)) => ReadinessRow::unavailable(domain.name(), &code),
             Some(Status::Starting) | None => ReadinessRow::starting(domain.name()),
         }
     }

@@ -1,6 +1,6 @@
 //! fleet: the back office of taxi parks and scooter fleets, five services in one server.
 //!
-//! Arrows point down: `app` (what runs) → `domains` (what the product does) → `upstreams` (typed
+//! Arrows point down: `app` (what runs) → `wiring` (makes domains, fits neighbours together) → `domains` (what the product does) → `upstreams` (typed
 //! clients of outside services) → `platform` (machinery that knows no domain). `commands` is the
 //! command line beside serving; `sandbox` serves stand-ins for the outside.
 
@@ -10,5 +10,5 @@ pub mod domains;
 pub mod platform;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
-#[cfg(feature = "upstream")]
 pub mod upstreams;
+pub mod wiring;

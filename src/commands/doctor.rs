@@ -78,8 +78,8 @@ async fn database(_: &Config, _: &[Box<dyn Domain>]) -> Option<Finding> {
 #[cfg(feature = "upstream")]
 async fn upstreams(config: &Config, domains: &[Box<dyn Domain>]) -> Vec<Finding> {
     use crate::platform::upstream::{UpstreamSettings, probe};
-    let names = domains.iter().flat_map(|domain| domain.upstreams());
-    let names: std::collections::BTreeSet<&str> = names.copied().collect();
+    let names: std::collections::BTreeSet<&str> =
+        domains.iter().flat_map(|domain| domain.upstreams(config)).collect();
     let mut findings = Vec::new();
     for name in names {
         let subject = format!("upstreams.{name}");

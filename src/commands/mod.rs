@@ -4,11 +4,13 @@ mod doctor;
 
 pub use doctor::{Finding, doctor};
 
-use crate::app::{self, compiled};
+use crate::app;
+use crate::domains::COMPILED;
 use crate::platform::config::{Config, ConfigSource, CoreSettings, Fault};
 use crate::platform::domain::Domain;
 use crate::platform::http;
 use crate::platform::telemetry::metrics::Metrics;
+use crate::wiring;
 
 /// Everything that is wrong with a configuration, for the domains it enables.
 ///
@@ -16,7 +18,7 @@ use crate::platform::telemetry::metrics::Metrics;
 /// A file cannot be read.
 pub fn check_config(source: &ConfigSource) -> anyhow::Result<Vec<Fault>> {
     let config = source.load()?;
-    let mut faults = CoreSettings::read(&config, &compiled()).err().unwrap_or_default();
+    let mut faults = CoreSettings::read(&config, &app::KNOWN).err().unwrap_or_default();
     let mut add = |found: Vec<Fault>| {
         for fault in found {
             // Domains that share a section find its faults each.
@@ -55,8 +57,8 @@ fn database_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
 fn upstream_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
     use crate::platform::upstream::UpstreamSettings;
     let faults =
-        |name: &&str| config.section::<UpstreamSettings>(&format!("upstreams.{name}")).err();
-    domain.upstreams().iter().filter_map(faults).flatten().collect()
+        |name: &str| config.section::<UpstreamSettings>(&format!("upstreams.{name}")).err();
+    domain.upstreams(config).into_iter().filter_map(faults).flatten().collect()
 }
 
 #[cfg(not(feature = "upstream"))]
@@ -65,8 +67,8 @@ fn upstream_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
 }
 
 fn enabled(config: &Config) -> Vec<Box<dyn Domain>> {
-    let names = config.enabled_domains(&compiled()).unwrap_or_else(|_| compiled());
-    app::make(&names, &Metrics::default())
+    let names = config.enabled_domains(COMPILED).unwrap_or_else(|_| COMPILED.to_vec());
+    wiring::make(&names, &Metrics::default())
 }
 
 /// The OpenAPI document of the compiled domains, as JSON.
@@ -74,7 +76,7 @@ fn enabled(config: &Config) -> Vec<Box<dyn Domain>> {
 /// # Errors
 /// It cannot be written.
 pub fn openapi() -> serde_json::Result<String> {
-    let domains = app::make(&compiled(), &Metrics::default());
+    let domains = wiring::make(COMPILED, &Metrics::default());
     http::document(&app::mount(domains.into())).to_pretty_json()
 }
 

@@ -1,16 +1,18 @@
 //! The one list of features and domains.
 
-use crate::platform::domain::Domain;
-use crate::platform::telemetry::metrics::Metrics;
-
 #[cfg(feature = "fleet-customers")]
 pub mod fleet_customers;
 
-/// Makes a domain; it registers its metrics and opens nothing.
-type Make = fn(&Metrics) -> Box<dyn Domain>;
+#[cfg(feature = "fleet-orders-manager")]
+pub mod fleet_orders_manager;
 
 /// The domains of this binary, by name, in the order in which they start.
-pub const COMPILED: &[(&str, Make)] = &[
+pub const COMPILED: &[&str] = &[
     #[cfg(feature = "fleet-customers")]
-    (fleet_customers::NAME, fleet_customers::domain),
+    fleet_customers::NAME,
+    #[cfg(feature = "fleet-orders-manager")]
+    fleet_orders_manager::NAME,
 ];
+
+/// The sections of all domains, compiled or not.
+pub const SECTIONS: &[&str] = &["fleet_customers", "fleet_orders_manager"];

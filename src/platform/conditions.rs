@@ -1,5 +1,7 @@
 //! Conditions a caller puts on a change.
 
+use sha2::{Digest, Sha256};
+
 use super::error::{Error, Kind, Result};
 
 /// One call guarded by an idempotency key: whose key it is, and what was asked under it. Both are
@@ -11,6 +13,25 @@ pub struct IdempotentCall {
     pub scope: [u8; 32],
     /// Path and body.
     pub request: [u8; 32],
+}
+
+impl IdempotentCall {
+    /// `request` is what must be the same when the key is used again.
+    #[must_use]
+    pub fn new(caller: &str, park: &str, route: &str, key: &str, request: &[&[u8]]) -> Self {
+        let scope = [caller, park, route, key].map(str::as_bytes);
+        Self { scope: digest(&scope), request: digest(request) }
+    }
+}
+
+/// Each part with its length before it, so that no two lists of parts run together.
+fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 /// The version of a thing that an edit is based on.

@@ -11,6 +11,7 @@ use actix_web::{FromRequest, HttpRequest, web};
 use tokio::runtime::Handle;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::background::Background;
 #[cfg(feature = "database")]
 use super::config::database::DatabaseSettings;
 use super::config::{Config, Fault};
@@ -34,9 +35,10 @@ pub trait Domain: Send + Sync {
         None
     }
 
-    /// The outside services it calls, by their names under `upstreams`.
-    fn upstreams(&self) -> &'static [&'static str] {
-        &[]
+    /// The outside services it would call with this configuration, by their names under
+    /// `upstreams`.
+    fn upstreams(&self, _: &Config) -> Vec<&'static str> {
+        Vec::new()
     }
 
     /// Everything that is wrong with its own section.
@@ -65,13 +67,13 @@ pub struct Platform {
     pub shutdown: Shutdown,
     /// A multi-thread runtime that lives as long as the process.
     pub runtime: Handle,
-    #[cfg_attr(not(any(feature = "database", feature = "upstream")), allow(dead_code))]
     shared: Arc<Shared>,
 }
 
 /// What the domains of one process share, opened when the first of them asks for it.
 #[derive(Default)]
 pub struct Shared {
+    background: Background,
     #[cfg(feature = "database")]
     database: Mutex<Option<super::database::Database>>,
     #[cfg(feature = "upstream")]
@@ -116,6 +118,12 @@ impl Platform {
         self.shared.upstreams.get_or_init(register)
     }
 
+    /// Where work runs beside the requests.
+    #[must_use]
+    pub fn background(&self) -> &Background {
+        self.shared.background()
+    }
+
     /// A section of the configuration.
     ///
     /// # Errors
@@ -126,6 +134,12 @@ impl Platform {
 }
 
 impl Shared {
+    /// What runs beside the requests.
+    #[must_use]
+    pub fn background(&self) -> &Background {
+        &self.background
+    }
+
     /// The database, if a domain opened it.
     #[cfg(feature = "database")]
     #[must_use]

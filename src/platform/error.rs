@@ -5,14 +5,25 @@
 //! may see. `http::problem` turns it into an answer at the last step.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 /// Result with the platform's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Source = Box<dyn StdError + Send + Sync + 'static>;
+
+/// Further members of an answer, by name; kept as JSON text, so that what an upstream said is passed
+/// on with its numbers as they were written.
+pub type Extensions = BTreeMap<&'static str, Box<RawValue>>;
+
+/// When a caller whose time ran out may come back.
+const AFTER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What sort of thing went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,25 +72,29 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: Kind,
-    code: &'static str,
+    code: Cow<'static, str>,
     detail: Cow<'static, str>,
     fields: Vec<FieldError>,
     retry_after: Option<Duration>,
-    extensions: serde_json::Map<String, serde_json::Value>,
+    extensions: Extensions,
     source: Option<Source>,
 }
 
 impl Error {
     /// An error with an outward text. `detail` must name no SQL, no upstream address and nothing
     /// personal: it is sent to the caller.
-    pub fn new(kind: Kind, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(
+        kind: Kind,
+        code: impl Into<Cow<'static, str>>,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self(Box::new(Inner {
             kind,
-            code,
+            code: code.into(),
             detail: detail.into(),
             fields: Vec::new(),
             retry_after: None,
-            extensions: serde_json::Map::new(),
+            extensions: Extensions::new(),
             source: None,
         }))
     }
@@ -125,6 +140,7 @@ impl Error {
             "deadline_exceeded",
             "The time given for this request ran out.",
         )
+        .with_retry_after(AFTER_DEADLINE)
     }
 
     /// Keeps the cause for the log.
@@ -141,10 +157,13 @@ impl Error {
         self
     }
 
-    /// Adds a member to the answer, beside the standard ones (RFC 9457, "Extension Members").
+    /// Adds a member to the answer, beside the standard ones (RFC 9457, "Extension Members"). What
+    /// cannot be written as JSON is left out.
     #[must_use]
-    pub fn with_extension(mut self, name: &str, value: serde_json::Value) -> Self {
-        self.0.extensions.insert(name.to_owned(), value);
+    pub fn with_extension(mut self, name: &'static str, value: &impl Serialize) -> Self {
+        if let Ok(value) = to_raw_value(value) {
+            self.0.extensions.insert(name, value);
+        }
         self
     }
 
@@ -155,7 +174,7 @@ impl Error {
         let chain = self.chain();
         Self(Box::new(Inner {
             kind: self.0.kind,
-            code: self.0.code,
+            code: self.0.code.clone(),
             detail: self.0.detail.clone(),
             fields: self.0.fields.clone(),
             retry_after: self.0.retry_after,
@@ -172,8 +191,8 @@ impl Error {
 
     /// The stable word a program can switch on.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.0.code
+    pub fn code(&self) -> &str {
+        &self.0.code
     }
 
     /// What the caller may read.
@@ -196,7 +215,7 @@ impl Error {
 
     /// Further members of the answer.
     #[must_use]
-    pub fn extensions(&self) -> &serde_json::Map<String, serde_json::Value> {
+    pub fn extensions(&self) -> &Extensions {
         &self.0.extensions
     }
 

@@ -72,3 +72,8 @@ opaque_id! {
     /// An id that the `personal` service gave in exchange for something personal.
     PersonalId
 }
+
+opaque_id! {
+    /// An order of a park.
+    OrderId
+}

@@ -1,5 +1,6 @@
 //! The machinery that every domain stands on. It knows no domain.
 
+pub mod background;
 pub mod conditions;
 pub mod config;
 pub mod context;

@@ -29,6 +29,34 @@ pub fn to_e164(text: &str, region: Option<country::Id>) -> Result<SecretString, 
     Ok(number.format().mode(Mode::E164).to_string().into())
 }
 
+/// Where numbers without a country code are from; the empty text is nowhere.
+#[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct Region(Option<country::Id>);
+
+impl TryFrom<String> for Region {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let known =
+            text.parse().map_err(|_| "must be a country's two letters, such as RU, or empty");
+        known.map(|id| Self(Some(id)))
+    }
+}
+
+impl Region {
+    /// Brings a number that was typed in this region into E.164.
+    ///
+    /// # Errors
+    /// It is not a number that can exist.
+    pub fn to_e164(self, text: &str) -> Result<SecretString, InvalidPhone> {
+        to_e164(text, self.0)
+    }
+}
+
 /// Compiles the patterns, which takes a tenth of a second: called at start, off the workers, so
 /// that the first caller does not wait.
 pub fn warm_up() {

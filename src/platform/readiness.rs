@@ -58,6 +58,14 @@ impl ReadinessRow {
         Self { name: name.into(), status: "unavailable", reason: Some(reason.into()) }
     }
 
+    /// A row of a dependency, by its trouble if it has one.
+    pub fn of(name: impl Into<String>, trouble: Option<&str>) -> Self {
+        match trouble {
+            None => Self::ok(name),
+            Some(trouble) => Self::unavailable(name, trouble),
+        }
+    }
+
     /// Whether it is well.
     #[must_use]
     pub fn is_ok(&self) -> bool {

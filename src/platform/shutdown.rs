@@ -33,6 +33,12 @@ impl Shutdown {
         let _ = receiver.wait_for(|stopping| *stopping).await;
     }
 
+    /// Whether it has come.
+    #[must_use]
+    pub fn has_come(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Pauses; true when the process stops meanwhile.
     pub async fn wait_or(&self, pause: Duration) -> bool {
         tokio::time::timeout(pause, self.wait()).await.is_ok()

@@ -22,15 +22,19 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::metrics::CustomerMetrics;
+pub use self::model::{OrderOptions, Upsert};
 use self::service::Customers;
 use self::settings::CustomersSettings;
+use crate::platform::conditions::IdempotentCall;
 use crate::platform::config::{Config, Fault};
+use crate::platform::context::Context;
 use crate::platform::database::migrations::Migrations;
 use crate::platform::domain::{Domain, Platform, Slot};
-use crate::platform::error::Result;
+use crate::platform::error::{Error, Result};
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::upstream::UpstreamSettings;
+use crate::platform::validation::validate;
 use crate::upstreams::personal::Personal;
 
 /// Feature, route prefix and metric label.
@@ -38,18 +42,47 @@ pub const NAME: &str = "fleet-customers";
 
 static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/fleet_customers");
 
-/// Makes the domain; nothing is opened yet.
-#[must_use]
-pub fn domain(metrics: &Metrics) -> Box<dyn Domain> {
-    Box::new(FleetCustomers {
-        metrics: CustomerMetrics::register(metrics),
-        service: Slot::default(),
-    })
-}
-
-struct FleetCustomers {
+/// The domain.
+pub struct FleetCustomers {
     metrics: CustomerMetrics,
     service: Slot<Customers>,
+}
+
+impl FleetCustomers {
+    /// Makes the domain; nothing is opened yet.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self { metrics: CustomerMetrics::register(metrics), service: Slot::default() }
+    }
+
+    /// What a neighbour in the same process may ask of it.
+    #[must_use]
+    pub fn upserts(&self) -> CustomerUpserts {
+        CustomerUpserts(self.service.clone())
+    }
+}
+
+/// The route `internal/v1/customers/upsert`, as a call.
+#[derive(Clone)]
+pub struct CustomerUpserts(Slot<Customers>);
+
+impl CustomerUpserts {
+    /// Records what an order tells of a customer, once for each `call`.
+    ///
+    /// # Errors
+    /// `domain_unavailable` before the domain has started, and those of the route.
+    pub async fn upsert(
+        &self,
+        context: &Context,
+        upsert: Upsert,
+        call: IdempotentCall,
+    ) -> Result<()> {
+        validate(&upsert)?;
+        let customers = self.0.get().ok_or_else(|| {
+            Error::unavailable("domain_unavailable", "fleet-customers has not started.")
+        })?;
+        customers.upsert(context, upsert, Some(call)).await.map(drop)
+    }
 }
 
 impl Domain for FleetCustomers {
@@ -66,8 +99,8 @@ impl Domain for FleetCustomers {
         Some(Migrations { schema: "fleet_customers", embedded: &EMBEDDED })
     }
 
-    fn upstreams(&self) -> &'static [&'static str] {
-        &["personal"]
+    fn upstreams(&self, _: &Config) -> Vec<&'static str> {
+        vec!["personal"]
     }
 
     fn check(&self, config: &Config) -> Vec<Fault> {

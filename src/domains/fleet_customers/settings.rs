@@ -1,9 +1,9 @@
 //! `[fleet_customers]`.
 
-use phonenumber::country;
 use serde::Deserialize;
 
 use crate::platform::config::{Faults, Section};
+use crate::platform::phone::Region;
 
 /// What an operator may set.
 #[derive(Debug, Clone, Deserialize)]
@@ -15,15 +15,7 @@ pub struct CustomersSettings {
     pub max_routes: i64,
     /// Where phone numbers without a country code are from (ISO 3166-1 alpha-2); empty: such
     /// numbers are refused.
-    pub default_region: String,
-}
-
-impl CustomersSettings {
-    /// The region, if one is set.
-    #[must_use]
-    pub fn region(&self) -> Option<country::Id> {
-        self.default_region.parse().ok()
-    }
+    pub default_region: Region,
 }
 
 impl Section for CustomersSettings {
@@ -32,10 +24,5 @@ impl Section for CustomersSettings {
         {
             faults.require((1..=1000).contains(&value), key, "must be between 1 and 1000");
         }
-        faults.require(
-            self.default_region.is_empty() || self.region().is_some(),
-            "default_region",
-            "must be a country's two letters, such as RU, or empty",
-        );
     }
 }

@@ -33,6 +33,8 @@ pub struct HttpSettings {
     pub drain_ms: u64,
     /// How long running requests may take after that.
     pub grace_ms: u64,
+    /// How long background work may take after the last request.
+    pub finish_ms: u64,
 }
 
 impl HttpSettings {
@@ -46,6 +48,12 @@ impl HttpSettings {
     #[must_use]
     pub fn default_timeout(&self) -> Duration {
         Duration::from_millis(self.default_timeout_ms)
+    }
+
+    /// How long background work may take after the last request.
+    #[must_use]
+    pub fn finish(&self) -> Duration {
+        Duration::from_millis(self.finish_ms)
     }
 
     /// How long a request's body may take to arrive.

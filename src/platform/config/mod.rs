@@ -14,7 +14,7 @@ pub mod telemetry;
 
 pub use faults::{Fault, Faults};
 pub use section::Section;
-pub use source::{Config, ConfigSource, LoadError};
+pub use source::{Config, ConfigSource, KnownNames, LoadError};
 
 use auth::AuthSettings;
 use http::HttpSettings;
@@ -43,17 +43,24 @@ impl CoreSettings {
         let invalid = |faults: Vec<Fault>| {
             LoadError::from(::config::ConfigError::Message(format!("{faults:?}")))
         };
-        Self::read(&config, &["fleet"]).map_err(invalid)
+        let (http, auth, telemetry) =
+            (config.section("http"), config.section("auth"), config.section("telemetry"));
+        Ok(Self {
+            domains: Vec::new(),
+            http: http.map_err(invalid)?,
+            auth: auth.map_err(invalid)?,
+            telemetry: telemetry.map_err(invalid)?,
+        })
     }
 
-    /// Reads the common sections; `compiled` are the names of the domains in this binary.
+    /// Reads the common sections; `names` are those that may stand there.
     ///
     /// # Errors
     /// Every fault of these sections, and every unknown top-level key.
-    pub fn read(config: &Config, compiled: &[&'static str]) -> Result<Self, Vec<Fault>> {
-        let mut faults = config.unknown_sections();
+    pub fn read(config: &Config, names: &KnownNames) -> Result<Self, Vec<Fault>> {
+        let mut faults = config.unknown_sections(names);
         let mut take = |found: Vec<Fault>| faults.extend(found);
-        let domains = config.enabled_domains(compiled).map_err(&mut take);
+        let domains = config.enabled_domains(names.compiled).map_err(&mut take);
         let http = config.section("http").map_err(&mut take);
         let auth = config.section("auth").map_err(&mut take);
         let telemetry = config.section("telemetry").map_err(&mut take);

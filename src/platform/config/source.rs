@@ -11,11 +11,20 @@ use super::{Fault, Faults};
 /// The defaults that are built in.
 const DEFAULTS: &str = include_str!("../../../config/default.toml");
 
-/// Sections and top-level keys. Those of domains and upstreams that this binary was built without
+/// Sections and top-level keys of the platform. Those of parts that this binary was built without
 /// are known too, so that one file can serve processes built with different features.
 const TOP_LEVEL: &[&str] = &["domains", "http", "auth", "database", "telemetry", "upstreams"];
-const DOMAIN_SECTIONS: &[&str] = &["fleet_customers"];
-const UPSTREAMS: &[&str] = &["personal"];
+
+/// The names that may stand in a configuration beside the platform's own.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownNames {
+    /// Domains of this binary, in the order in which they start.
+    pub compiled: &'static [&'static str],
+    /// Sections of all domains, compiled or not.
+    pub sections: &'static [&'static str],
+    /// All upstreams, compiled or not.
+    pub upstreams: &'static [&'static str],
+}
 
 /// The files to read, later ones over earlier ones, with the environment over all of them.
 #[derive(Debug, Clone, Default)]
@@ -107,13 +116,24 @@ impl Config {
         section::read(path, value.clone(), at(&self.defaults, path))
     }
 
+    /// Whether something other than an empty text stands at a dotted path.
+    #[must_use]
+    pub fn says(&self, path: &str) -> bool {
+        let is_empty = |value: &Value| match &value.kind {
+            ValueKind::Nil => true,
+            ValueKind::String(text) => text.is_empty(),
+            _ => false,
+        };
+        at(&self.merged, path).is_some_and(|value| !is_empty(value))
+    }
+
     /// Top-level keys and upstreams that no part of the product knows.
     #[must_use]
-    pub fn unknown_sections(&self) -> Vec<Fault> {
-        let known: Vec<&str> = TOP_LEVEL.iter().chain(DOMAIN_SECTIONS).copied().collect();
+    pub fn unknown_sections(&self, names: &KnownNames) -> Vec<Fault> {
+        let known: Vec<&str> = TOP_LEVEL.iter().chain(names.sections).copied().collect();
         let mut faults = unknown_keys("", &self.merged, &known);
         if let Some(upstreams) = at(&self.merged, "upstreams") {
-            faults.extend(unknown_keys("upstreams", upstreams, UPSTREAMS));
+            faults.extend(unknown_keys("upstreams", upstreams, names.upstreams));
         }
         faults
     }
@@ -189,6 +209,12 @@ mod tests {
     use super::super::http::HttpSettings;
     use super::*;
 
+    const NAMES: KnownNames = KnownNames {
+        compiled: &["fleet-customers"],
+        sections: crate::domains::SECTIONS,
+        upstreams: crate::upstreams::NAMES,
+    };
+
     fn config(text: &str) -> Config {
         ConfigSource::texts(vec![text.to_owned()]).load().unwrap()
     }
@@ -200,7 +226,7 @@ mod tests {
     #[test]
     fn the_committed_defaults_are_complete_and_valid() {
         let config = ConfigSource::default().load().unwrap();
-        let core = CoreSettings::read(&config, &["fleet-customers"]).unwrap();
+        let core = CoreSettings::read(&config, &NAMES).unwrap();
         assert_eq!(core.domains, ["fleet-customers"]);
         assert_eq!(core.http.listen.port(), 8080);
         config.section::<DatabaseSettings>("database").unwrap();
@@ -224,7 +250,7 @@ mod tests {
     #[test]
     fn an_unknown_section_is_refused_with_the_nearest_name() {
         let config = config("[databse]\nurl = 'x'\n[upstreams.personnal]\nbase_url = 'x'\n");
-        let found = messages(&config.unknown_sections());
+        let found = messages(&config.unknown_sections(&NAMES));
         assert_eq!(
             found,
             [

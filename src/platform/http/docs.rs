@@ -24,7 +24,7 @@ pub(super) async fn unmatched(
             "method_not_allowed",
             format!("This route answers {methods}."),
         )
-        .with_extension("allow", methods.into())),
+        .with_extension("allow", &methods)),
         None => Err(Error::not_found("route_not_found", "There is no such route.")),
     }
 }

@@ -4,7 +4,6 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use sha2::{Digest, Sha256};
 
 use super::headers;
 use crate::platform::conditions::IdempotentCall;
@@ -33,15 +32,14 @@ impl IdempotencyKey {
     ) -> Option<IdempotentCall> {
         let key = self.key.as_deref()?;
         let park = park.map_or("", ParkId::as_str);
-        Some(IdempotentCall {
-            scope: digest(&[
-                context.caller.as_bytes(),
-                park.as_bytes(),
-                self.route.as_bytes(),
-                key.as_bytes(),
-            ]),
-            request: digest(&[self.path.as_bytes(), &canonical(body)]),
-        })
+        let request = [self.path.as_bytes(), &canonical(body)];
+        Some(IdempotentCall::new(&context.caller, park, &self.route, key, &request))
+    }
+
+    /// The key as the caller sent it, for an upstream that guards the call itself.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 }
 
@@ -50,16 +48,6 @@ fn canonical(body: &[u8]) -> Vec<u8> {
     serde_json::from_slice::<serde_json::Value>(body)
         .and_then(|value| serde_json::to_vec(&value))
         .unwrap_or_else(|_| body.to_vec())
-}
-
-/// Each part with its length before it, so that no two lists of parts run together.
-fn digest(parts: &[&[u8]]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().into()
 }
 
 impl FromRequest for IdempotencyKey {

@@ -7,7 +7,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::openapi::{self, RefOr};
 
-use crate::platform::error::{Error, FieldError, Kind};
+use crate::platform::error::{Error, Extensions, FieldError, Kind};
 
 /// The media type of every error.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -35,7 +35,7 @@ pub struct Problem<'a> {
     /// Further members that a code's documentation names.
     #[serde(flatten)]
     #[schema(value_type = Object, additional_properties)]
-    pub extensions: &'a serde_json::Map<String, serde_json::Value>,
+    pub extensions: &'a Extensions,
 }
 
 /// The status an error is answered with.
@@ -71,7 +71,8 @@ pub fn respond(error: &Error, trace_id: &str) -> HttpResponse {
     if status == StatusCode::UNAUTHORIZED {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
-    if let Some(allow) = error.extensions().get("allow").and_then(|value| value.as_str()) {
+    let allow = error.extensions().get("allow");
+    if let Some(allow) = allow.and_then(|text| serde_json::from_str::<String>(text.get()).ok()) {
         response.insert_header((header::ALLOW, allow));
     }
     let problem = Problem {
@@ -194,7 +195,7 @@ mod tests {
     #[actix_web::test]
     async fn the_answer_holds_the_outward_text_and_never_the_cause() {
         let error = Error::internal(std::io::Error::other("password=hunter2"))
-            .with_extension("current", serde_json::json!({"a": 1}));
+            .with_extension("current", &serde_json::json!({"a": 1}));
         let response = respond(&error, "abc");
         assert_eq!(response.status(), 500);
         let body = to_bytes(response.into_body()).await.unwrap();

@@ -51,10 +51,28 @@ impl Metrics {
     /// A latency histogram, in seconds, for each combination of `labels`.
     #[must_use]
     pub fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        self.histograms(name, help, labels, &LATENCY_BUCKETS)
+    }
+
+    /// A histogram with these bucket bounds for each combination of `labels`.
+    #[must_use]
+    pub fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> HistogramVec {
         self.once(name, || {
-            let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             constant(name, HistogramVec::new(options, labels))
         })
+    }
+
+    /// One histogram with these bucket bounds.
+    #[must_use]
+    pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        self.histograms(name, help, &[], buckets).with_label_values::<&str>(&[])
     }
 
     /// One counter.

@@ -74,6 +74,17 @@ impl UpstreamError {
             .with_source(self)
     }
 
+    /// Whether the upstream may have done the work all the same. One attempt is meant: a call that
+    /// is retried tells of its last.
+    #[must_use]
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Busy | Self::BreakerOpen { .. } | Self::Connect(_) => false,
+            Self::Status { status, .. } => !matches!(status.as_u16(), 401 | 403 | 429),
+            _ => true,
+        }
+    }
+
     /// When the upstream wants the next call, if it said so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

@@ -19,6 +19,7 @@ mod settings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use actix_web::web::Bytes;
 use awc::http::header::HeaderValue;
 use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
@@ -138,6 +139,26 @@ impl Upstream {
         let read = |reply: Reply| {
             if reply.status.is_success() {
                 reply.json().map(Answer::Ok)
+            } else {
+                Ok(Answer::Refused(reply))
+            }
+        };
+        self.run(ctx, &call, read).await
+    }
+
+    /// The same for an answer that is passed on: what it must hold is read, and its text stays as
+    /// it came.
+    ///
+    /// # Errors
+    /// As [`Upstream::call_json`].
+    pub async fn call_passing<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        call: Call,
+    ) -> Result<Answer<(T, Bytes)>, UpstreamError> {
+        let read = |reply: Reply| {
+            if reply.status.is_success() {
+                reply.json().map(|value| Answer::Ok((value, reply.body)))
             } else {
                 Ok(Answer::Refused(reply))
             }

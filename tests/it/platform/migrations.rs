@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::thread;
 
-use fleet::app;
+use fleet::domains::COMPILED;
+use fleet::wiring;
 use fleet::platform::config::ConfigSource;
 use fleet::platform::database::Database;
 use fleet::platform::database::migrations::{Migrations, PLATFORM};
@@ -50,7 +51,7 @@ const SNAPSHOT: &str = "
 
 /// The schemas of this binary: the platform's and each domain's.
 fn schemas() -> Vec<Migrations> {
-    let domains = app::make(&app::compiled(), &Metrics::default());
+    let domains = wiring::make(COMPILED, &Metrics::default());
     let of_domains = domains.iter().filter_map(|domain| domain.migrations());
     std::iter::once(PLATFORM).chain(of_domains).collect()
 }

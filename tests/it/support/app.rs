@@ -58,7 +58,7 @@ impl Builder {
     pub async fn start(self) -> TestApp {
         let database = self.database.unwrap_or_else(TestDatabase::create);
         let sandbox = start_sandbox();
-        let mut texts = vec![configuration(&database.url(), &sandbox.base_url("personal"))];
+        let mut texts = vec![configuration(&database.url(), &sandbox)];
         texts.extend(self.config);
         let source = ConfigSource::texts(texts);
         let server = Server::start(source.clone());
@@ -72,13 +72,17 @@ impl Builder {
 }
 
 /// The configuration of a test server; a process under test can be given it as a file.
-pub fn configuration(database: &str, personal: &str) -> String {
+pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
     let mut text = format!(
         "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndrain_ms = 0\ngrace_ms = 5000\n\
          [telemetry]\nlog = 'warn'\n\
-         [database]\nurl = '{database}'\npool_size = 8\n\
-         [upstreams.personal]\nbase_url = '{personal}'\ntoken = 'test-fleet'\n"
+         [database]\nurl = '{database}'\npool_size = 8\n"
     );
+    for stand_in in ["personal", "int-api", "fleet-parks"] {
+        let (name, base_url) = (stand_in.replace('-', "_"), sandbox.base_url(stand_in));
+        write!(text, "[upstreams.{name}]\nbase_url = '{base_url}'\ntoken = 'test-fleet'\n")
+            .expect("a text takes it");
+    }
     for (name, audiences) in CALLERS {
         let digest = Sha256::digest(name.as_bytes());
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -23,7 +23,6 @@ use crate::platform::database::{Connection, Database, Json, PackedId};
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::ids::{ParkId, PersonalId};
 use crate::platform::patch::Patch;
-use crate::platform::phone::to_e164;
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::validation::{validate_at, without_value};
 use crate::upstreams::personal::{Personal, PersonalError, PersonalKind};
@@ -54,10 +53,7 @@ impl Customers {
 
     /// How `personal` is, as far as calls have shown.
     pub fn personal_readiness(&self) -> ReadinessRow {
-        match self.personal.trouble() {
-            None => ReadinessRow::ok("personal"),
-            Some(trouble) => ReadinessRow::unavailable("personal", trouble),
-        }
+        ReadinessRow::of("personal", self.personal.trouble())
     }
 
     /// The park's customer with this phone number. Stores nothing anywhere.
@@ -348,7 +344,9 @@ impl Customers {
     }
 
     fn e164(&self, phone: &str) -> Result<SecretString> {
-        to_e164(phone, self.settings.region())
+        self.settings
+            .default_region
+            .to_e164(phone)
             .map_err(|error| Error::invalid("/phone", error.to_string()))
     }
 

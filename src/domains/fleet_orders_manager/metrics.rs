@@ -1,0 +1,94 @@
+//! What the product watches: orders by step, and what became of the customers behind them.
+//!
+//! Commits per draft is `committed` over `drafted`, both `ok`.
+
+use crate::platform::error::{Error, Kind, Result};
+use crate::platform::telemetry::metrics::{
+    Histogram, IntCounter, IntCounterVec, IntGauge, Metrics,
+};
+
+/// A step on the dispatcher's way.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Estimated,
+    Drafted,
+    Committed,
+    Edited,
+    Cancelled,
+}
+
+/// Ages at which a park's data is used, in seconds.
+const AGES: [f64; 8] = [1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+
+#[derive(Clone)]
+pub(super) struct OrderMetrics {
+    orders: IntCounterVec,
+    customers: IntCounterVec,
+    pub customers_waiting: IntGauge,
+    pub park_hits: IntCounter,
+    pub park_misses: IntCounter,
+    pub park_stale: IntCounter,
+    pub park_failures: IntCounter,
+    pub park_age: Histogram,
+}
+
+impl OrderMetrics {
+    pub fn register(metrics: &Metrics) -> Self {
+        let orders = metrics.counters(
+            "fleet_orders_manager_orders_total",
+            "Orders by step and outcome: ok, refused (the caller must not repeat it), unavailable",
+            &["step", "outcome"],
+        );
+        let customers = metrics.counters(
+            "fleet_orders_manager_customers_total",
+            "Customers of committed orders: recorded, without_phone, or lost for a reason",
+            &["outcome"],
+        );
+        let customers_waiting = metrics.gauge(
+            "fleet_orders_manager_customers_waiting",
+            "Committed orders whose customer is still to be recorded",
+        );
+        let parks = metrics.counters(
+            "fleet_orders_manager_park_lookups_total",
+            "Lookups of a park: hit, miss (waited for fleet-parks), stale, failed",
+            &["outcome"],
+        );
+        let park_age = metrics.histogram(
+            "fleet_orders_manager_park_age_seconds",
+            "How old what was used of a park is",
+            &AGES,
+        );
+        Self {
+            orders,
+            customers,
+            customers_waiting,
+            park_hits: parks.with_label_values(&["hit"]),
+            park_misses: parks.with_label_values(&["miss"]),
+            park_stale: parks.with_label_values(&["stale"]),
+            park_failures: parks.with_label_values(&["failed"]),
+            park_age,
+        }
+    }
+
+    /// Counts how a step ended.
+    pub fn step<T>(&self, step: Step, result: &Result<T>) {
+        let step = match step {
+            Step::Estimated => "estimated",
+            Step::Drafted => "drafted",
+            Step::Committed => "committed",
+            Step::Edited => "edited",
+            Step::Cancelled => "cancelled",
+        };
+        let outcome = match result.as_ref().map_err(Error::kind) {
+            Ok(_) => "ok",
+            Err(Kind::Unavailable | Kind::DeadlineExceeded | Kind::Internal) => "unavailable",
+            Err(_) => "refused",
+        };
+        self.orders.with_label_values(&[step, outcome]).inc();
+    }
+
+    /// Counts what became of a customer.
+    pub fn customer(&self, outcome: &str) {
+        self.customers.with_label_values(&[outcome]).inc();
+    }
+}
