@@ -17,7 +17,7 @@ const SECRET: &str = "hunter2-s3cret";
 
 fn world() -> (TestDatabase, Sandbox, String) {
     let (database, sandbox) = (TestDatabase::create(), start_sandbox());
-    let config = configuration(&database.url(), &sandbox.base_url("personal"));
+    let config = configuration(&database.url(), &sandbox);
     (database, sandbox, config)
 }
 

@@ -31,7 +31,7 @@ impl World {
 
     fn config(&self, more: &str) -> String {
         // Sections of ours are in the text already: keys are added to them.
-        let text = configuration(&self.database.url(), &self.sandbox.base_url("personal"));
+        let text = configuration(&self.database.url(), &self.sandbox);
         text.replacen("grace_ms = 5000\n", more, 1)
     }
 }

@@ -112,7 +112,7 @@ async fn processes_that_migrate_at_the_same_time_all_succeed_and_apply_once() {
         .collect();
     test.execute(&drop).await;
     let sandbox = start_sandbox();
-    let config = configuration(&test.url(), &sandbox.base_url("personal"));
+    let config = configuration(&test.url(), &sandbox);
     let ended: Vec<Ended> = thread::scope(|scope| {
         let start = || scope.spawn(|| run(&["migrate"], &config, &[]));
         let running: Vec<_> = (0..3).map(|_| start()).collect();

@@ -61,7 +61,7 @@ async fn teapot() -> HttpResponse {
 impl Rig {
     pub fn start() -> Self {
         let source = ConfigSource::texts(vec!["[http]\nworkers = 1\n".to_owned()]);
-        let core = CoreSettings::read(&source.load().unwrap(), &[]).unwrap();
+        let core = CoreSettings::read(&source.load().unwrap(), &fleet::app::KNOWN).unwrap();
         let mount: Mount = Arc::new(|routes| {
             let scope = utoipa_actix_web::scope("/trial");
             routes.service(
