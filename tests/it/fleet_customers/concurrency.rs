@@ -64,7 +64,7 @@ async fn one_callers_impossible_order_is_not_its_neighbours_fault() {
     let full = phone_id(0);
     customers.known([(full.clone(), "2026-01-01T00:00:00Z".to_owned())]).await;
     let fill = "UPDATE fleet_customers.customers SET orders_count = 2147483647";
-    customers.app.database.execute(fill).await;
+    customers.app.database().execute(fill).await;
     let upserts = (0..60).map(|number| {
         let id = if number % 20 == 10 { full.clone() } else { phone_id(number + 1) };
         let body = json!({

@@ -37,7 +37,7 @@ async fn a_customer_is_deleted_with_all_that_hangs_on_it_and_again_without_harm(
     assert_eq!(ids_of(&list), [other], "others stay");
     for table in ["favourite_locations", "recurring_routes"] {
         let rows = format!("SELECT count(*) FROM fleet_customers.{table}");
-        assert_eq!(customers.app.database.count(&rows).await, 0, "{table}");
+        assert_eq!(customers.app.database().count(&rows).await, 0, "{table}");
     }
 }
 
@@ -45,17 +45,17 @@ async fn a_customer_is_deleted_with_all_that_hangs_on_it_and_again_without_harm(
 async fn nothing_of_a_deleted_customer_is_remembered() {
     let customers = Customers::start().await;
     let id = full(&customers, PARK).await;
-    let before = customers.app.database.dump().await;
+    let before = customers.app.database().dump().await;
     for trace in ["Лесная", "подъезда", &id] {
         assert!(before.contains(trace), "the test looks for what is there: {trace}");
     }
     customers.dispatcher.delete(&format!("customers/{id}")).await.expect(204);
-    let after = customers.app.database.dump().await;
+    let after = customers.app.database().dump().await;
     for trace in ["Лесная", "подъезда", &id] {
         assert!(!after.contains(trace), "{trace} in\n{after}");
     }
     let answers = "SELECT count(*) FROM fleet_platform.idempotency_keys";
-    assert_eq!(customers.app.database.count(answers).await, 0);
+    assert_eq!(customers.app.database().count(answers).await, 0);
 }
 
 #[actix_web::test]

@@ -125,7 +125,7 @@ async fn an_edit_based_on_an_old_version_is_refused() {
         send(Method::PATCH, &good).await.expect(200);
         send(Method::PATCH, "*").await.expect(200);
         // Back to where the tags of this loop count from.
-        customers.app.database.execute("UPDATE fleet_customers.customers SET version = 3").await;
+        customers.app.database().execute("UPDATE fleet_customers.customers SET version = 3").await;
     }
 }
 
@@ -250,7 +250,7 @@ async fn nobody_is_made_by_an_edit() {
     }
     assert_eq!(customers.calls("names/store"), 0, "no name is kept for nobody");
     assert_eq!(
-        customers.app.database.count("SELECT count(*) FROM fleet_customers.customers").await,
+        customers.app.database().count("SELECT count(*) FROM fleet_customers.customers").await,
         0
     );
 }

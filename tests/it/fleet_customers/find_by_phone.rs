@@ -42,14 +42,14 @@ async fn looking_stores_nothing_anywhere() {
         assert_eq!(customers.calls(route), 0, "{route}");
     }
     assert_eq!(
-        customers.app.database.count("SELECT count(*) FROM fleet_customers.customers").await,
+        customers.app.database().count("SELECT count(*) FROM fleet_customers.customers").await,
         0
     );
 
     customers.order(PARK, PHONE).await;
-    let before = customers.app.database.dump().await;
+    let before = customers.app.database().dump().await;
     find(&customers.dispatcher, PHONE).await.expect(200);
-    assert_eq!(customers.app.database.dump().await, before);
+    assert_eq!(customers.app.database().dump().await, before);
     assert_eq!(customers.calls("phones/store"), 1, "the order's");
 }
 

@@ -55,7 +55,7 @@ async fn another_order_under_the_same_key_is_refused() {
     }
     assert_eq!(orders(&customers, PARK, &id).await, 1);
     assert_eq!(
-        customers.app.database.count("SELECT count(*) FROM fleet_customers.customers").await,
+        customers.app.database().count("SELECT count(*) FROM fleet_customers.customers").await,
         1
     );
 }
@@ -141,7 +141,7 @@ async fn removing_an_item_does_not_make_a_repeated_order_count_twice() {
 async fn while_the_first_call_runs_a_second_is_told_so() {
     let customers = Customers::start().await;
     let id = customers.order(PARK, PHONE).await;
-    let database = &customers.app.database;
+    let database = customers.app.database();
     // Whoever holds the row keeps the first call at work.
     let mut holder = database.connect().await;
     let held = holder.transaction().await.unwrap();
@@ -170,7 +170,7 @@ async fn while_the_first_call_runs_a_second_is_told_so() {
 async fn a_call_that_ran_out_of_time_left_nothing_and_can_be_repeated() {
     let customers = Customers::start().await;
     let id = customers.order(PARK, PHONE).await;
-    let mut holder = customers.app.database.connect().await;
+    let mut holder = customers.app.database().connect().await;
     let held = holder.transaction().await.unwrap();
     held.execute("SELECT 1 FROM fleet_customers.customers FOR UPDATE", &[]).await.unwrap();
     let internal = keyed(&customers.internal, "order-1");

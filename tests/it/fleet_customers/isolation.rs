@@ -58,7 +58,7 @@ async fn full(customers: &Customers) -> (String, [String; 2]) {
 async fn another_parks_customer_answers_as_nobody_on_every_route() {
     let customers = Customers::start().await;
     let (id, [location, route]) = full(&customers).await;
-    let before = customers.app.database.dump().await;
+    let before = customers.app.database().dump().await;
     let nobody = phone_id(1);
     for item in [&location, &route] {
         for (method, path, body) in routes(item) {
@@ -74,7 +74,7 @@ async fn another_parks_customer_answers_as_nobody_on_every_route() {
             assert_eq!(foreign, missing, "{method} {path}");
         }
     }
-    assert_eq!(customers.app.database.dump().await, before, "nothing was changed");
+    assert_eq!(customers.app.database().dump().await, before, "nothing was changed");
 }
 
 #[actix_web::test]
@@ -83,7 +83,7 @@ async fn another_parks_items_answer_as_nobodys_below_a_customer_of_ones_own() {
     let (_, items) = full(&customers).await;
     // The same person, known to the other park too.
     let own = customers.order(OTHER_PARK, PHONE).await;
-    let before = customers.app.database.dump().await;
+    let before = customers.app.database().dump().await;
     let missing = uuid::Uuid::now_v7().to_string();
     let nobodys = routes(&missing);
     for item in &items {
@@ -97,7 +97,7 @@ async fn another_parks_items_answer_as_nobodys_below_a_customer_of_ones_own() {
             }
         }
     }
-    assert_eq!(customers.app.database.dump().await, before);
+    assert_eq!(customers.app.database().dump().await, before);
 }
 
 #[actix_web::test]
@@ -156,7 +156,7 @@ async fn parks_whose_ids_look_alike_are_kept_apart() {
 async fn every_route_wants_a_token_of_its_audience() {
     let customers = Customers::start().await;
     let (id, [location, _]) = full(&customers).await;
-    let before = customers.app.database.dump().await;
+    let before = customers.app.database().dump().await;
     let mut all: Vec<(Method, String, Option<Value>)> = routes(&location)
         .into_iter()
         .map(|(method, path, body)| (method, format!("dispatcher/v1/customers/{id}{path}"), body))
@@ -189,5 +189,5 @@ async fn every_route_wants_a_token_of_its_audience() {
             caller.send(method.clone(), &path, body).await.problem(status, code);
         }
     }
-    assert_eq!(customers.app.database.dump().await, before);
+    assert_eq!(customers.app.database().dump().await, before);
 }

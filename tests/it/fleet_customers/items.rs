@@ -85,11 +85,11 @@ pub(super) async fn an_edit_based_on_an_old_version_is_refused(kind: Items) {
         customers.dispatcher.header("If-Match", tag).put(&path, kind.valid[1].clone()).await
     };
     put("\"v1\"").await.expect(200);
-    let before = customers.app.database.dump().await;
+    let before = customers.app.database().dump().await;
     for stale in ["\"v1\"", "W/\"v2\"", "\"v3\""] {
         put(stale).await.problem(412, "stale_version");
     }
-    assert_eq!(customers.app.database.dump().await, before, "the customer's version too");
+    assert_eq!(customers.app.database().dump().await, before, "the customer's version too");
     put("\"v2\"").await.expect(200);
     assert_eq!(put("*").await.etag(), "\"v4\"");
 }
@@ -151,7 +151,7 @@ pub(super) async fn there_are_none_of_a_customer_that_is_not(kind: Items) {
     dispatcher.get(&item).await.problem(404, kind.not_found);
     dispatcher.delete(&item).await.expect(204);
     let rows = format!("SELECT count(*) FROM fleet_customers.{}", kind.table);
-    assert_eq!(customers.app.database.count(&rows).await, 0);
+    assert_eq!(customers.app.database().count(&rows).await, 0);
 }
 
 pub(super) async fn an_item_belongs_to_its_customer_alone(kind: Items) {
@@ -177,14 +177,14 @@ pub(super) async fn refuse(kind: &Items, changes: Vec<(Value, &str)>) {
     let customers = Customers::start().await;
     let id = customers.order(PARK, PHONE).await;
     let item = kind.one(&id, item_id(&kind.add(&customers, &id).await));
-    let before = customers.app.database.dump().await;
+    let before = customers.app.database().dump().await;
     for (change, pointer) in changes {
         let mut body = kind.valid[0].clone();
         json_patch::merge(&mut body, &change);
         customers.dispatcher.post(&kind.of(&id), body.clone()).await.invalid_at(pointer);
         customers.dispatcher.put(&item, body).await.invalid_at(pointer);
     }
-    assert_eq!(customers.app.database.dump().await, before);
+    assert_eq!(customers.app.database().dump().await, before);
 }
 
 /// Tries each change of a valid body: it must be taken and come back as it was sent.

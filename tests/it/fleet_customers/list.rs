@@ -232,7 +232,7 @@ async fn large(customers: &Customers, count: usize) {
          FROM generate_series(1, 10))) FROM fleet_customers.customers, generate_series(1, 50) \
          WHERE orders_count = 1 AND personal_phone_id <> ''; ANALYZE fleet_customers.customers"
     );
-    customers.app.database.execute(&sql).await;
+    customers.app.database().execute(&sql).await;
 }
 
 #[actix_web::test]
@@ -260,13 +260,13 @@ async fn a_list_is_read_by_its_index_and_not_by_looking_at_every_customer() {
          first_order_at, last_order_at) \
          SELECT park_no, convert_to('many-' || n, 'UTF8'), 1, now(), now() - n * interval '10 minutes' \
          FROM fleet_customers.parks, generate_series(1, 20000) n";
-    customers.app.database.execute(fill).await;
-    customers.app.database.execute("ANALYZE fleet_customers.customers").await;
+    customers.app.database().execute(fill).await;
+    customers.app.database().execute("ANALYZE fleet_customers.customers").await;
     let reads = "SELECT COALESCE(sum(seq_tup_read), 0)::bigint FROM pg_stat_user_tables \
          WHERE schemaname = 'fleet_customers' AND relname = 'customers'";
     let by_index = "SELECT COALESCE(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes \
          WHERE indexrelname = 'customers_park_activity'";
-    let database = &customers.app.database;
+    let database = customers.app.database();
     let before = database.count(reads).await;
     let first = customers.dispatcher.get("customers?limit=5").await.expect(200);
     let cursor = first["next_cursor"].as_str().unwrap();

@@ -38,7 +38,7 @@ async fn no_phone_and_no_name_stands_in_any_table() {
     customers.dispatcher.put(&path, edit.clone()).await.expect(200);
     customers.dispatcher.patch(&path, edit).await.expect(200);
 
-    let dump = customers.app.database.dump().await;
+    let dump = customers.app.database().dump().await;
     assert!(dump.contains("подъезда"), "the dump shows texts:\n{dump}");
     assert!(dump.contains(&id), "and ids within bytes:\n{dump}");
     for trace in TRACES {
@@ -53,7 +53,7 @@ async fn an_id_reads_as_it_was_given_at_a_database_prompt() {
     let sql = "SELECT fleet_platform.readable_id(personal_phone_id), \
          fleet_platform.readable_id(park_id) \
          FROM fleet_customers.customers JOIN fleet_customers.parks USING (park_no)";
-    let rows = customers.app.database.query(sql, &[]).await;
+    let rows = customers.app.database().query(sql, &[]).await;
     assert_eq!((rows[0].get::<_, &str>(0), rows[0].get::<_, &str>(1)), (id.as_str(), PARK));
 }
 
@@ -79,7 +79,7 @@ async fn of_order_options_only_what_is_not_empty_is_stored() {
         customers.upsert(order).await;
         let stored = "SELECT order_options::text FROM fleet_customers.customers \
              WHERE fleet_platform.readable_id(personal_phone_id) = $1";
-        let rows = customers.app.database.query(stored, &[&id]).await;
+        let rows = customers.app.database().query(stored, &[&id]).await;
         let stored: Value = serde_json::from_str(rows[0].get(0)).unwrap();
         assert_eq!(stored, kept);
         assert_eq!(customers.profile(&id).await["order_options"], sent);
@@ -99,11 +99,11 @@ async fn new_parks_that_many_orders_name_at_once_are_numbered_once() {
     });
     join_all(upserts).await;
     let parks = "SELECT count(*) FROM fleet_customers.parks";
-    assert_eq!(customers.app.database.count(parks).await, 4);
+    assert_eq!(customers.app.database().count(parks).await, 4);
     let orders = "SELECT sum(orders_count) FROM fleet_customers.customers";
-    assert_eq!(customers.app.database.count(orders).await, 60, "none lost, none twice");
+    assert_eq!(customers.app.database().count(orders).await, 60, "none lost, none twice");
     assert_eq!(
-        customers.app.database.count("SELECT count(*) FROM fleet_customers.customers").await,
+        customers.app.database().count("SELECT count(*) FROM fleet_customers.customers").await,
         12
     );
 }

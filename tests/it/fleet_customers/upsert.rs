@@ -143,7 +143,7 @@ async fn what_is_not_valid_is_refused_where_it_is_wrong_and_makes_nobody() {
         customers.internal.post(ROUTE, order(EARLY, &more)).await.invalid_at(pointer);
     }
     assert_eq!(
-        customers.app.database.count("SELECT count(*) FROM fleet_customers.customers").await,
+        customers.app.database().count("SELECT count(*) FROM fleet_customers.customers").await,
         0
     );
     assert_eq!(customers.calls("phones/store"), 0, "nothing is stored before all is checked");
@@ -178,7 +178,7 @@ async fn what_is_no_json_is_refused_and_makes_nobody() {
         );
     }
     assert_eq!(
-        customers.app.database.count("SELECT count(*) FROM fleet_customers.customers").await,
+        customers.app.database().count("SELECT count(*) FROM fleet_customers.customers").await,
         0
     );
 }

@@ -192,7 +192,7 @@ async fn a_write_whose_answer_was_cut_off_is_not_done_twice() {
             "SELECT COALESCE(sum(orders_count), 0) FROM fleet_customers.customers \
              WHERE fleet_platform.readable_id(personal_phone_id) = '{id}'"
         );
-        let counted = behind.app.database.count(&counted).await;
+        let counted = behind.app.database().count(&counted).await;
         assert!(counted <= 1, "one call, {counted} orders, answered {}", reply.status);
         assert!(reply.status != 200 || counted == 1, "acknowledged and not stored");
         behind.recovers().await;
@@ -206,7 +206,7 @@ async fn sessions_that_the_database_ends_are_replaced() {
     for _ in 0..5 {
         let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
              WHERE datname = current_database() AND application_name LIKE 'fleet%'";
-        assert!(behind.app.database.count(ended).await > 0);
+        assert!(behind.app.database().count(ended).await > 0);
         let started = Instant::now();
         for (reply, _) in behind.call_all().await {
             // The one that meets the ended session may be refused, and clearly.

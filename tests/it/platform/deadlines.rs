@@ -79,13 +79,13 @@ async fn a_wait_for_a_locked_row_ends_with_the_callers_patience_in_postgresql_to
     let path = format!("customers/{id}");
     let before = dispatcher.get(&path).await;
 
-    let mut other = app.database.connect().await;
+    let mut other = app.database().connect().await;
     let lock = other.transaction().await.unwrap();
     lock.execute("SELECT 1 FROM fleet_customers.customers FOR UPDATE", &[]).await.unwrap();
     for _ in 0..3 {
         let edits = within(400, &dispatcher, async |caller| caller.put(&path, edit()).await);
         let seen = eventually("PostgreSQL waits for the row", async || {
-            app.database.count(AT_WORK).await > 0
+            app.database().count(AT_WORK).await > 0
         });
         let (reply, ()) = join(edits, seen).await;
         reply.problem(504, "deadline_exceeded");
@@ -93,7 +93,7 @@ async fn a_wait_for_a_locked_row_ends_with_the_callers_patience_in_postgresql_to
     // The row is still locked: nobody waits for it any more.
     let waited = Instant::now();
     eventually("no session of the server is left at work", async || {
-        app.database.count(AT_WORK).await == 0
+        app.database().count(AT_WORK).await == 0
     })
     .await;
     assert!(waited.elapsed() < SLACK, "{:?}", waited.elapsed());
@@ -113,7 +113,7 @@ async fn a_lock_is_waited_for_no_longer_than_configured_whatever_the_patience() 
     let (dispatcher, id) = (app.dispatcher(DOMAIN, PARK), passenger(1));
     app.internal(DOMAIN).post("customers/upsert", order_of(&id)).await.expect(200);
     let path = format!("customers/{id}");
-    let mut other = app.database.connect().await;
+    let mut other = app.database().connect().await;
     let lock = other.transaction().await.unwrap();
     lock.execute("SELECT 1 FROM fleet_customers.customers FOR UPDATE", &[]).await.unwrap();
     let started = Instant::now();
@@ -133,7 +133,7 @@ async fn a_batched_statement_that_waits_holds_nobody_beyond_their_patience() {
     app.internal(DOMAIN).post("customers/upsert", order_of(&id)).await.expect(200);
     let path = format!("customers/{id}");
 
-    let mut other = app.database.connect().await;
+    let mut other = app.database().connect().await;
     let lock = other.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE fleet_customers.customers IN ACCESS EXCLUSIVE MODE")
         .await
@@ -147,7 +147,7 @@ async fn a_batched_statement_that_waits_holds_nobody_beyond_their_patience() {
         dispatcher.get(&path).await.expect(200);
     }
     // Those who left were not served later in vain: their reads are no longer under way.
-    eventually("no session is left at work", async || app.database.count(AT_WORK).await == 0).await;
+    eventually("no session is left at work", async || app.database().count(AT_WORK).await == 0).await;
 }
 
 #[actix_web::test]
@@ -156,7 +156,7 @@ async fn a_locked_row_holds_up_nobody_who_shares_a_batch_with_it() {
     let app = TestApp::builder().config(config).start().await;
     let internal = app.internal(DOMAIN);
     internal.post("customers/upsert", order_of(&passenger(0))).await.expect(200);
-    let mut other = app.database.connect().await;
+    let mut other = app.database().connect().await;
     let lock = other.transaction().await.unwrap();
     lock.execute("SELECT 1 FROM fleet_customers.customers FOR UPDATE", &[]).await.unwrap();
     let calls = (0..20).map(|number| {

@@ -85,7 +85,7 @@ async fn an_exhausted_pool_sheds_and_recovers() {
         let order = order_of(&passenger(number));
         app.internal(DOMAIN).post("customers/upsert", order).await.expect(200);
     }
-    let mut other = app.database.connect().await;
+    let mut other = app.database().connect().await;
     let lock = other.transaction().await.unwrap();
     lock.execute("SELECT 1 FROM fleet_customers.customers FOR UPDATE", &[]).await.unwrap();
     let edits = join_all((0..2).map(async |number| {

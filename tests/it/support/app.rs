@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use actix_web::rt::System;
@@ -27,11 +27,17 @@ const CALLERS: [(&str, &str); 6] = [
     ("test-all", "'dispatcher', 'driver', 'internal', 'takeout'"),
 ];
 
+/// Where no PostgreSQL is.
+pub const NO_DATABASE: &str = "postgres://fleet:fleet@127.0.0.1:9/fleet";
+
 /// What a test server differs in from the usual one.
 #[derive(Default)]
 pub struct Builder {
     config: Vec<String>,
+    domains: Option<String>,
     database: Option<TestDatabase>,
+    without_database: bool,
+    sandbox: Option<Arc<Sandbox>>,
     does_not_wait: bool,
 }
 
@@ -48,6 +54,24 @@ impl Builder {
         self
     }
 
+    /// Serves these domains only.
+    pub fn domains(mut self, names: &[&str]) -> Self {
+        self.domains = Some(format!("domains = {names:?}"));
+        self
+    }
+
+    /// Has no database: nobody listens where the configuration says that it is.
+    pub fn without_database(mut self) -> Self {
+        self.without_database = true;
+        self
+    }
+
+    /// Stand-ins that another server has, too.
+    pub fn sandbox(mut self, sandbox: &Arc<Sandbox>) -> Self {
+        self.sandbox = Some(Arc::clone(sandbox));
+        self
+    }
+
     /// Does not wait until the server is ready.
     pub fn without_waiting(mut self) -> Self {
         self.does_not_wait = true;
@@ -56,9 +80,11 @@ impl Builder {
 
     /// Starts it.
     pub async fn start(self) -> TestApp {
-        let database = self.database.unwrap_or_else(TestDatabase::create);
-        let sandbox = start_sandbox();
-        let mut texts = vec![configuration(&database.url(), &sandbox)];
+        let database = self.database.or_else(|| (!self.without_database).then(TestDatabase::create));
+        let sandbox = self.sandbox.unwrap_or_else(|| Arc::new(start_sandbox()));
+        let url = database.as_ref().map_or_else(|| NO_DATABASE.to_owned(), TestDatabase::url);
+        let mut texts = vec![configuration(&url, &sandbox)];
+        texts.extend(self.domains);
         texts.extend(self.config);
         let source = ConfigSource::texts(texts);
         let server = Server::start(source.clone());
@@ -106,8 +132,8 @@ pub struct TestApp {
     root: Caller,
     server: Option<Server>,
     source: ConfigSource,
-    pub sandbox: Sandbox,
-    pub database: TestDatabase,
+    pub sandbox: Arc<Sandbox>,
+    database: Option<TestDatabase>,
 }
 
 impl TestApp {
@@ -123,6 +149,12 @@ impl TestApp {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.server.as_ref().expect("a server that was not stopped").addr
+    }
+
+    /// Its database; a server that was started without one has none to ask for.
+    #[track_caller]
+    pub fn database(&self) -> &TestDatabase {
+        self.database.as_ref().expect("a server with a database")
     }
 
     /// Waits until it serves and everything it depends on is well.
