@@ -40,6 +40,17 @@ pub struct Refusal {
     pub retry_after: Option<std::time::Duration>,
 }
 
+impl IntApiError {
+    /// When it wants to be asked again, if it said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after,
+            Self::Unavailable(error) => error.retry_after(),
+        }
+    }
+}
+
 impl Refusal {
     fn of(reply: &Reply) -> Self {
         let is_word = |code: &String| {

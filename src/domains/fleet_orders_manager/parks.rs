@@ -20,6 +20,8 @@ use crate::platform::ids::ParkId;
 use crate::platform::upstream::UpstreamError;
 use crate::upstreams::fleet_parks::{FleetParks, Park};
 
+/// The code of a `fleet-parks` that cannot serve.
+const FLEET_PARKS: &str = "fleet_parks_unavailable";
 /// The longest a refresh takes, attempts and pauses included.
 const REFRESH_PATIENCE: Duration = Duration::from_secs(5);
 /// After a failure nobody asks again for so long.
@@ -109,13 +111,13 @@ impl ParkCache {
                 }
                 Look::Fail(error) => {
                     metrics.park_failures.inc();
-                    return Err(error.into_error("fleet_parks_unavailable"));
+                    return Err(super::service::unavailable(error, FLEET_PARKS));
                 }
                 Look::Wait => waited = true,
             }
             context.deadline.run(refreshed).await.map_err(|_| {
                 metrics.park_failures.inc();
-                super::service::out_of_time("fleet_parks_unavailable")
+                super::service::out_of_time(FLEET_PARKS)
             })?;
         }
     }

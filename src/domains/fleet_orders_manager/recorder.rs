@@ -127,7 +127,8 @@ impl Job {
         self.settled = true;
         self.metrics.customer(outcome);
         self.handed_over.invalidate(&(self.park.clone(), self.order.clone()));
-        tracing::warn!(outcome, "the customer of a committed order was not recorded");
+        let (order_id, trace_id) = (self.order.as_str(), self.trace.trace_id_hex());
+        tracing::warn!(outcome, order_id, trace_id, "a committed order's customer is lost");
     }
 
     fn context(&self) -> Context {

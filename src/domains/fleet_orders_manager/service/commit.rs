@@ -24,8 +24,8 @@ const FOR_ASKING: f64 = 0.3;
 enum Ended {
     /// It will never succeed.
     Finally(Error),
-    /// It may succeed later, or has.
-    ForNow(Error),
+    /// It may succeed later, or has; `int-api` may have said when it wants to be asked again.
+    ForNow(Error, Option<Duration>),
 }
 
 impl Orders {
@@ -42,14 +42,13 @@ impl Orders {
     async fn commit_within_deadline(&self, asker: &Asker, id: &OrderId) -> Result<Bytes> {
         let mut pauses = PAUSES.iter();
         loop {
-            let error = match self.attempt(asker, id).await {
+            let (error, after) = match self.attempt(asker, id).await {
                 Ok(body) => return Ok(body),
                 Err(Ended::Finally(error)) => return Err(error),
-                Err(Ended::ForNow(error)) => error,
+                Err(Ended::ForNow(error, after)) => (error, after),
             };
             let Some(pause) = pauses.next() else { return Err(error) };
-            // `int-api` said when it wants to be asked again, in whole seconds.
-            let pause = (*pause).max(asked_for(&error));
+            let pause = (*pause).max(after.unwrap_or_default());
             if pause >= asker.context.deadline.remaining() {
                 return Err(error);
             }
@@ -68,7 +67,10 @@ impl Orders {
             Err(IntApiError::Refused(refusal)) if !refusal.is_transient() => {
                 Err(Ended::Finally(failure(IntApiError::Refused(refusal))))
             }
-            Err(error) => Err(Ended::ForNow(failure(error))),
+            Err(error) => {
+                let after = error.retry_after();
+                Err(Ended::ForNow(failure(error), after))
+            }
         }
     }
 
@@ -81,15 +83,14 @@ impl Orders {
         match self.int_api.info(&asker.context, &asker.park, id.as_str()).await {
             Ok(Some(shown)) if shown.order.is_committed() => Ok(committed(id, &shown.order)),
             Ok(Some(shown)) if shown.order.is_cancelled() => Err(Ended::Finally(cancelled())),
-            _ => Err(Ended::ForNow(out_of_time(super::INT_API).with_source(broke))),
+            _ => {
+                let after = broke.retry_after();
+                let error = out_of_time(super::INT_API)
+                    .with_retry_after(after.unwrap_or_default().max(super::RETRY_AFTER));
+                Err(Ended::ForNow(error.with_source(broke), after))
+            }
         }
     }
-}
-
-/// How long `int-api` wants to be left alone; our own word for callers does not count.
-fn asked_for(error: &Error) -> Duration {
-    let after = error.retry_after().unwrap_or_default();
-    if after > super::RETRY_AFTER { after } else { Duration::ZERO }
 }
 
 /// The answer that the broken call would have given.
