@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::platform::context::Context;
 use crate::platform::error::Result;
-use crate::platform::ids::{ParkId, PersonalId};
+use crate::platform::ids::ParkId;
 use crate::platform::upstream::{
     Answer, Call, Reply, Upstream, UpstreamError, UpstreamMetrics, UpstreamSettings,
 };
@@ -169,34 +169,21 @@ impl IntApi {
     ///
     /// # Errors
     /// See [`IntApiError`].
-    pub async fn commit(
-        &self,
-        ctx: &Context,
-        park: &ParkId,
-        order: &str,
-    ) -> Result<Bytes, IntApiError> {
-        let call =
-            Call::post("commit", path("commit"), &json!({ "park_id": park, "order_id": order }))?;
-        self.passing::<Named>(ctx, call).await.map(|(_, body)| body)
+    pub async fn commit(&self, ctx: &Context, body: Bytes) -> Result<Bytes, IntApiError> {
+        self.passing::<Named>(ctx, call("commit", body)).await.map(|(_, body)| body)
     }
 
     /// The park's unfinished orders on a phone.
     ///
     /// # Errors
     /// See [`IntApiError`].
-    pub async fn active(
-        &self,
-        ctx: &Context,
-        park: &ParkId,
-        phone: &PersonalId,
-    ) -> Result<Bytes, IntApiError> {
+    pub async fn active(&self, ctx: &Context, body: Bytes) -> Result<Bytes, IntApiError> {
         #[derive(Deserialize)]
         struct Found {
             #[serde(rename = "orders")]
             _orders: Vec<Whatever>,
         }
-        let body = json!({ "park_id": park, "personal_phone_id": phone, "states": ["active"] });
-        let call = Call::post("search", path("search"), &body)?.idempotent();
+        let call = call("search", body).idempotent();
         self.passing::<Found>(ctx, call).await.map(|(_, body)| body)
     }
 

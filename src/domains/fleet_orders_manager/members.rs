@@ -15,7 +15,7 @@ pub(super) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 /// What this server says of an order itself. A caller's own word on it would be overruled, so it is
 /// refused instead.
-const OURS: [&str; 8] = [
+pub(super) const OF_ORDERS: &[&str] = &[
     "park_id",
     "personal_phone_id",
     "dispatcher_id",
@@ -25,19 +25,21 @@ const OURS: [&str; 8] = [
     "time_zone",
     "source",
 ];
+/// The same of a search for orders.
+pub(super) const OF_SEARCHES: &[&str] = &["park_id", "personal_phone_id", "states"];
 
 impl<'a> Members<'a> {
-    /// Reads a body that is known to be an object.
+    /// Reads a body that is known to be an object. `ours` is what this server says itself.
     ///
     /// # Errors
-    /// `invalid_request` where a name stands twice, or stands for what this server says itself.
-    pub fn read(body: &'a [u8]) -> Result<Self> {
+    /// `invalid_request` where a name stands twice, or among `ours`.
+    pub fn read(body: &'a [u8], ours: &[&str]) -> Result<Self> {
         let members: Self =
             serde_json::from_slice(body).map_err(|error| Error::invalid("", told(&error)))?;
-        let is_ours = |name: &&str| members.0.iter().any(|(known, _)| known == name);
-        let faults: Vec<FieldError> = OURS
+        let stands = |name: &&&str| members.0.iter().any(|(known, _)| known == *name);
+        let faults: Vec<FieldError> = ours
             .iter()
-            .filter(|name| is_ours(name))
+            .filter(stands)
             .map(|name| FieldError {
                 pointer: format!("/{name}"),
                 detail: "is set by the server; leave it out".to_owned(),
@@ -51,11 +53,11 @@ impl<'a> Members<'a> {
     /// # Errors
     /// Never: what was read can be written.
     pub fn body(
-        self,
+        &self,
         without: &[&str],
         added: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<Bytes> {
-        let kept = self.0.into_iter().filter(|(name, _)| !without.contains(&name.as_ref()));
+        let kept = self.0.iter().filter(|(name, _)| !without.contains(&name.as_ref()));
         let body = Enriched { added, kept: kept.collect() };
         serde_json::to_vec(&body).map(Bytes::from).map_err(Error::internal)
     }
@@ -70,7 +72,7 @@ const TWICE: &str = "a member stands twice";
 
 struct Enriched<'a> {
     added: &'a serde_json::Map<String, serde_json::Value>,
-    kept: Vec<(Cow<'a, str>, &'a RawValue)>,
+    kept: Vec<&'a (Cow<'a, str>, &'a RawValue)>,
 }
 
 impl Serialize for Enriched<'_> {
@@ -130,7 +132,7 @@ mod tests {
     fn numbers_and_texts_stay_as_they_were_written() {
         let text = r#"{"phone":"+7","a":1.10,"b":12345678901234567890123,"c":{"d":[1e400, 0.1]},"\u0065":"\u00e9"}"#;
         let added = json!({ "park_id": "p" });
-        let body = Members::read(text.as_bytes()).unwrap();
+        let body = Members::read(text.as_bytes(), OF_ORDERS).unwrap();
         let body = body.body(&["phone"], added.as_object().unwrap()).unwrap();
         assert_eq!(
             std::str::from_utf8(&body).unwrap(),
@@ -141,14 +143,16 @@ mod tests {
     #[test]
     fn a_name_that_stands_twice_is_refused_however_it_is_spelt() {
         for text in [r#"{"phone":1,"phone":2}"#, r#"{"phone":1,"\u0070hone":2}"#] {
-            let error = Members::read(text.as_bytes()).err().unwrap();
+            let error = Members::read(text.as_bytes(), OF_ORDERS).err().unwrap();
             assert_eq!(error.fields()[0].detail, TWICE);
         }
     }
 
     #[test]
     fn what_the_server_says_itself_is_refused() {
-        let error = Members::read(br#"{"park_id":"other","note":"x","source":"y"}"#).err().unwrap();
+        let error = Members::read(br#"{"park_id":"other","note":"x","source":"y"}"#, OF_ORDERS)
+            .err()
+            .unwrap();
         let pointers: Vec<_> = error.fields().iter().map(|field| field.pointer.as_str()).collect();
         assert_eq!(pointers, ["/park_id", "/source"]);
     }

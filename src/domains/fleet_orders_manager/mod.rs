@@ -116,10 +116,12 @@ impl Domain for FleetOrdersManager {
             let int_api = IntApi::new(&upstream("int_api")?, metrics)?;
             let fleet_parks = FleetParks::new(&upstream("fleet_parks")?, metrics)?;
             let personal = Personal::new(&upstream("personal")?, metrics)?;
+            let mut fleet_customers = None;
             let book = match self.customers(settings.customers, &platform.config) {
                 Customers::Direct(book) => Some(book),
                 Customers::Http => {
                     let client = FleetCustomers::new(&upstream("fleet_customers")?, metrics)?;
+                    fleet_customers = Some(client.clone());
                     Some(Arc::new(client) as Arc<dyn CustomerBook>)
                 }
                 Customers::Off => {
@@ -134,7 +136,15 @@ impl Domain for FleetOrdersManager {
             });
             let parks = ParkCache::new(fleet_parks, &settings, self.metrics.clone());
             let metrics = self.metrics.clone();
-            self.service.fill(Orders { int_api, personal, parks, recorder, settings, metrics });
+            self.service.fill(Orders {
+                int_api,
+                personal,
+                parks,
+                fleet_customers,
+                recorder,
+                settings,
+                metrics,
+            });
             Ok(())
         })
     }

@@ -45,20 +45,18 @@ pub(super) struct Point {
     pub address: Option<String>,
 }
 
-/// Which order.
+/// Which order; further members are passed on.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct WhichOrder {
     /// The id that the draft gave.
     #[garde(skip)]
     pub order_id: OrderId,
 }
 
-/// A phone to look for.
+/// A phone to look for; further members are passed on.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct ActiveByPhone {
-    /// The passenger's number.
+    /// The passenger's number; passed on as its id only.
     #[garde(skip)]
     #[schema(max_length = 40)]
     pub phone: String,

@@ -83,7 +83,7 @@ async fn commit(
     service: Service,
     body: Json<WhichOrder>,
 ) -> Result<HttpResponse> {
-    Ok(json(service.0.commit(&dispatcher.into(), &body.value.order_id).await?))
+    Ok(json(service.0.commit(&dispatcher.into(), &body.value.order_id, &body.bytes).await?))
 }
 
 /// The park's unfinished orders on a phone.
@@ -96,7 +96,7 @@ async fn active_by_phone(
     service: Service,
     body: Json<ActiveByPhone>,
 ) -> Result<HttpResponse> {
-    Ok(json(service.0.active_by_phone(&dispatcher.into(), &body.value.phone).await?))
+    Ok(json(service.0.active_by_phone(&dispatcher.into(), &body.value.phone, &body.bytes).await?))
 }
 
 /// Changes an order: points, comment, requirements, tariff. A stale `revision` is 409

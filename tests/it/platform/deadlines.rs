@@ -147,7 +147,8 @@ async fn a_batched_statement_that_waits_holds_nobody_beyond_their_patience() {
         dispatcher.get(&path).await.expect(200);
     }
     // Those who left were not served later in vain: their reads are no longer under way.
-    eventually("no session is left at work", async || app.database().count(AT_WORK).await == 0).await;
+    eventually("no session is left at work", async || app.database().count(AT_WORK).await == 0)
+        .await;
 }
 
 #[actix_web::test]

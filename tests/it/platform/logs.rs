@@ -66,8 +66,7 @@ impl World {
     async fn start(level: &str) -> Self {
         let (database, sandbox) = (TestDatabase::create(), start_sandbox());
         let proxy = Proxy::start(host_and_port(&database.url()).1);
-        let mut config =
-            configuration(&proxy.in_front_of(&database.url()), &sandbox);
+        let mut config = configuration(&proxy.in_front_of(&database.url()), &sandbox);
         for token in TOKENS {
             let named = format!("name = '{token}'");
             config = config.replace(&named, &named.replace("test-", "caller-"));

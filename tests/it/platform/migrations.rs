@@ -5,11 +5,11 @@ use std::path::Path;
 use std::thread;
 
 use fleet::domains::COMPILED;
-use fleet::wiring;
 use fleet::platform::config::ConfigSource;
 use fleet::platform::database::Database;
 use fleet::platform::database::migrations::{Migrations, PLATFORM};
 use fleet::platform::telemetry::metrics::Metrics;
+use fleet::wiring;
 use tokio::runtime::Runtime;
 
 use crate::support::app::{configuration, start_sandbox};

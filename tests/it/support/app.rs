@@ -80,7 +80,8 @@ impl Builder {
 
     /// Starts it.
     pub async fn start(self) -> TestApp {
-        let database = self.database.or_else(|| (!self.without_database).then(TestDatabase::create));
+        let database =
+            self.database.or_else(|| (!self.without_database).then(TestDatabase::create));
         let sandbox = self.sandbox.unwrap_or_else(|| Arc::new(start_sandbox()));
         let url = database.as_ref().map_or_else(|| NO_DATABASE.to_owned(), TestDatabase::url);
         let mut texts = vec![configuration(&url, &sandbox)];

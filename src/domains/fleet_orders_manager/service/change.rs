@@ -4,7 +4,7 @@ use actix_web::web::Bytes;
 use serde_json::json;
 
 use super::{Asker, Orders, Phone, failure, not_found};
-use crate::domains::fleet_orders_manager::members::Members;
+use crate::domains::fleet_orders_manager::members::{Members, OF_ORDERS};
 use crate::domains::fleet_orders_manager::metrics::Step;
 use crate::domains::fleet_orders_manager::model::{Cancel, Edit};
 use crate::platform::error::{Error, Kind, Result};
@@ -23,7 +23,7 @@ impl Orders {
         body: &[u8],
     ) -> Result<Bytes> {
         let work = async {
-            let members = Members::read(body)?;
+            let members = Members::read(body, OF_ORDERS)?;
             let mut added = self.ours(asker);
             if let Some(phone) = Phone::kept(edit.phone.as_deref()) {
                 let id = self.phone_id(&asker.context, phone).await?;
@@ -56,7 +56,7 @@ impl Orders {
     }
 
     async fn cancel_as_seen(&self, asker: &Asker, cancel: &Cancel, body: &[u8]) -> Result<Bytes> {
-        let body = Members::read(body)?.body(&[], &self.ours(asker))?;
+        let body = Members::read(body, OF_ORDERS)?.body(&[], &self.ours(asker))?;
         match self.int_api.cancel(&asker.context, body).await {
             Err(error) => Err(self.with_current(asker, &cancel.order_id, error).await),
             Ok(body) => Ok(body),
@@ -72,7 +72,7 @@ impl Orders {
             let mut added = self.ours(asker);
             let revision = serde_json::from_str(order.revision.get()).map_err(Error::internal)?;
             added.insert("revision".to_owned(), revision);
-            let body = Members::read(body)?.body(&["revision"], &added)?;
+            let body = Members::read(body, OF_ORDERS)?.body(&["revision"], &added)?;
             match self.int_api.cancel(&asker.context, body).await {
                 Ok(body) => return Ok(body),
                 Err(error) if is_stale(&error) => last = Some(error),

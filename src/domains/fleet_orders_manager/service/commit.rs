@@ -7,7 +7,8 @@ use actix_web::web::Bytes;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Asker, Orders, failure, out_of_time};
+use super::{Asker, Orders, failure, named, out_of_time};
+use crate::domains::fleet_orders_manager::members::{Members, OF_ORDERS};
 use crate::domains::fleet_orders_manager::metrics::Step;
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::ids::OrderId;
@@ -30,8 +31,18 @@ enum Ended {
 
 impl Orders {
     /// Commits a draft; again, for one that was committed, changes nothing.
-    pub(in super::super) async fn commit(&self, asker: &Asker, id: &OrderId) -> Result<Bytes> {
-        let result = self.commit_within_deadline(asker, id).await;
+    pub(in super::super) async fn commit(
+        &self,
+        asker: &Asker,
+        id: &OrderId,
+        body: &[u8],
+    ) -> Result<Bytes> {
+        let work = async {
+            let added = named([("park_id", json!(asker.park))]);
+            let body = Members::read(body, OF_ORDERS)?.body(&[], &added)?;
+            self.commit_within_deadline(asker, id, body).await
+        };
+        let result = work.await;
         self.metrics.step(Step::Committed, &result);
         if let (Ok(_), Some(recorder)) = (&result, &self.recorder) {
             recorder.committed(&asker.context, &asker.park, id);
@@ -39,10 +50,15 @@ impl Orders {
         result
     }
 
-    async fn commit_within_deadline(&self, asker: &Asker, id: &OrderId) -> Result<Bytes> {
+    async fn commit_within_deadline(
+        &self,
+        asker: &Asker,
+        id: &OrderId,
+        body: Bytes,
+    ) -> Result<Bytes> {
         let mut pauses = PAUSES.iter();
         loop {
-            let (error, after) = match self.attempt(asker, id).await {
+            let (error, after) = match self.attempt(asker, id, body.clone()).await {
                 Ok(body) => return Ok(body),
                 Err(Ended::Finally(error)) => return Err(error),
                 Err(Ended::ForNow(error, after)) => (error, after),
@@ -57,9 +73,9 @@ impl Orders {
     }
 
     /// One attempt; when it breaks after it was sent, the order says what became of it.
-    async fn attempt(&self, asker: &Asker, id: &OrderId) -> Result<Bytes, Ended> {
+    async fn attempt(&self, asker: &Asker, id: &OrderId, body: Bytes) -> Result<Bytes, Ended> {
         let context = asker.context.keeping_back(FOR_ASKING);
-        match self.int_api.commit(&context, &asker.park, id.as_str()).await {
+        match self.int_api.commit(&context, body).await {
             Ok(body) => Ok(body),
             Err(IntApiError::Unavailable(error)) if error.may_have_taken_effect() => {
                 self.what_became_of_it(asker, id, error).await

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use actix_web::web::Bytes;
 use awc::http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::members::Members;
+use super::members::{Members, OF_ORDERS, OF_SEARCHES};
 use super::metrics::{OrderMetrics, Step};
 use super::model::OrderRequest;
 use super::parks::ParkCache;
@@ -21,6 +21,7 @@ use crate::platform::error::{Error, Kind, Result};
 use crate::platform::ids::{OrderId, ParkId, PersonalId};
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::upstream::UpstreamError;
+use crate::upstreams::fleet_customers::FleetCustomers;
 use crate::upstreams::int_api::{IntApi, IntApiError, Refusal};
 use crate::upstreams::personal::{Personal, PersonalError, PersonalKind};
 
@@ -37,6 +38,8 @@ pub struct Orders {
     pub(super) int_api: IntApi,
     pub(super) personal: Personal,
     pub(super) parks: ParkCache,
+    /// Where it is another process.
+    pub(super) fleet_customers: Option<FleetCustomers>,
     pub(super) recorder: Option<Recorder>,
     pub(super) settings: OrdersSettings,
     pub(super) metrics: OrderMetrics,
@@ -59,11 +62,15 @@ impl Asker {
 impl Orders {
     /// What it depends on, as far as calls have shown.
     pub(super) fn dependencies(&self) -> Vec<ReadinessRow> {
-        vec![
+        let customers = self.fleet_customers.as_ref();
+        let customers = customers.map(|it| ReadinessRow::of("fleet_customers", it.trouble()));
+        let mut rows = vec![
             ReadinessRow::of("int_api", self.int_api.trouble()),
             ReadinessRow::of("fleet_parks", self.parks.trouble()),
             ReadinessRow::of("personal", self.personal.trouble()),
-        ]
+        ];
+        rows.extend(customers);
+        rows
     }
 
     /// Prices and arrival times. Stores nothing anywhere.
@@ -75,7 +82,7 @@ impl Orders {
     ) -> Result<Bytes> {
         let work = async {
             let phone = Phone::known(request.phone.as_deref());
-            let body = self.enriched(asker, phone, Members::read(body)?).await?;
+            let body = self.enriched(asker, phone, Members::read(body, OF_ORDERS)?).await?;
             self.int_api.estimate(&asker.context, body).await.map_err(failure)
         };
         let result = work.await;
@@ -94,7 +101,7 @@ impl Orders {
     ) -> Result<Bytes> {
         let work = async {
             let phone = Phone::kept(request.phone.as_deref());
-            let body = self.enriched(asker, phone, Members::read(body)?).await?;
+            let body = self.enriched(asker, phone, Members::read(body, OF_ORDERS)?).await?;
             let made = Uuid::now_v7().to_string();
             let key = key.unwrap_or(&made);
             self.int_api.draft(&asker.context, key, body).await.map_err(failure)
@@ -105,18 +112,36 @@ impl Orders {
     }
 
     /// The park's unfinished orders on a phone. Stores nothing anywhere.
-    pub(super) async fn active_by_phone(&self, asker: &Asker, phone: &str) -> Result<Bytes> {
-        let found = self.phone_id(&asker.context, Phone::Known(phone)).await?;
-        let Some(id) = found else { return self.nobodys_orders(asker).await };
-        self.int_api.active(&asker.context, &asker.park, &id).await.map_err(failure)
+    pub(super) async fn active_by_phone(
+        &self,
+        asker: &Asker,
+        phone: &str,
+        body: &[u8],
+    ) -> Result<Bytes> {
+        let members = Members::read(body, OF_SEARCHES)?;
+        let search = |id: &str| {
+            let added = [
+                ("park_id", json!(asker.park)),
+                ("personal_phone_id", json!(id)),
+                ("states", json!(["active"])),
+            ];
+            members.body(&["phone"], &named(added))
+        };
+        match self.phone_id(&asker.context, Phone::Known(phone)).await? {
+            Some(id) => {
+                self.int_api.active(&asker.context, search(id.as_str())?).await.map_err(failure)
+            }
+            None => {
+                let nobody = Uuid::new_v4().simple().to_string();
+                self.nobodys_orders(asker, search(&nobody)?).await
+            }
+        }
     }
 
     /// No orders, in the time that looking for some takes: it must not tell whether any park knows
     /// the number.
-    async fn nobodys_orders(&self, asker: &Asker) -> Result<Bytes> {
-        let nobody = Uuid::new_v4().simple().to_string();
-        let nobody = PersonalId::parse(&nobody).map_err(Error::internal)?;
-        match self.int_api.active(&asker.context, &asker.park, &nobody).await {
+    async fn nobodys_orders(&self, asker: &Asker, search: Bytes) -> Result<Bytes> {
+        match self.int_api.active(&asker.context, search).await {
             Ok(_) | Err(IntApiError::Refused(_)) => Ok(Bytes::from_static(br#"{"orders":[]}"#)),
             Err(error) => Err(failure(error)),
         }
@@ -153,15 +178,12 @@ impl Orders {
     }
 
     /// What every change tells `int-api` of where it comes from.
-    fn ours(&self, asker: &Asker) -> serde_json::Map<String, serde_json::Value> {
-        [
+    fn ours(&self, asker: &Asker) -> serde_json::Map<String, Value> {
+        named([
             ("park_id", json!(asker.park)),
             ("dispatcher_id", json!(asker.dispatcher_id)),
             ("source", json!(self.settings.source)),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into_iter()
-        .collect()
+        ])
     }
 
     /// The id of a phone, if it has one.
@@ -181,6 +203,11 @@ impl Orders {
         })?;
         id.map(|id| PersonalId::parse(&id).map_err(Error::internal)).transpose()
     }
+}
+
+/// Members that this server says.
+fn named<const N: usize>(members: [(&str, Value); N]) -> serde_json::Map<String, Value> {
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// What is to be done with a phone that was typed.
