@@ -7,6 +7,7 @@
 
 mod calls;
 mod faults;
+mod feeds;
 mod fleet_parks;
 mod int_api;
 mod last;
@@ -14,6 +15,7 @@ mod parks;
 mod personal;
 mod seed;
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -29,10 +31,11 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::feeds::Delivered;
 pub use self::int_api::KeptOrder;
 
 /// The stand-ins there are, by the name they are mounted below.
-const STAND_INS: &[&str] = &["fleet-parks", "int-api", "parks", "personal"];
+const STAND_INS: &[&str] = &["feeds", "fleet-parks", "int-api", "parks", "personal"];
 /// The largest request that is taken, in bytes; a stand-in may want less.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -69,6 +72,7 @@ struct State {
     faults: faults::Board,
     calls: calls::Counts,
     last: last::Last,
+    feeds: feeds::Store,
     fleet_parks: fleet_parks::Store,
     int_api: int_api::Store,
     parks: parks::Store,
@@ -81,6 +85,7 @@ impl State {
             faults: faults::Board::default(),
             calls: calls::Counts::default(),
             last: last::Last::default(),
+            feeds: feeds::Store::default(),
             fleet_parks: fleet_parks::Store::default(),
             int_api: int_api::Store::new(options.frozen),
             parks: parks::Store::new(options.frozen),
@@ -185,6 +190,24 @@ impl Sandbox {
         self.state.parks.ids(park_id)
     }
 
+    /// How often feeds delivered something to each channel of a park, also what was removed later.
+    #[must_use]
+    pub fn delivered(&self, park_id: &str) -> BTreeMap<String, u64> {
+        self.state.feeds.by_channel(park_id)
+    }
+
+    /// What feeds counted for a park, or for all.
+    #[must_use]
+    pub fn delivered_counts(&self, park_id: Option<&str>) -> Delivered {
+        self.state.feeds.count(park_id)
+    }
+
+    /// Lets feeds reject a channel (`contractor:PARK:ID`) with that code, or with none no more.
+    /// Returns whether there was room for it.
+    pub fn reject_channel(&self, channel: &str, code: Option<&str>) -> bool {
+        self.state.feeds.reject(channel, code.map(String::from))
+    }
+
     /// Stops at once and closes every connection.
     pub async fn stop(&self) {
         // Connections that are open reach their workers for a moment more: from now on nothing is
@@ -259,6 +282,7 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
         App::new()
             .app_data(state.clone())
             .app_data(web::PayloadConfig::new(BODY_LIMIT))
+            .service(stand_in("feeds", feeds::routes))
             .service(stand_in("fleet-parks", fleet_parks::routes))
             .service(stand_in("int-api", int_api::routes))
             .service(stand_in("parks", parks::routes))
@@ -269,6 +293,7 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
                     .configure(faults::routes)
                     .configure(calls::routes)
                     .configure(last::routes)
+                    .configure(feeds::control)
                     .configure(fleet_parks::control)
                     .configure(int_api::control)
                     .configure(parks::control),
