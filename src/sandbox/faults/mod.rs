@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `status` (`status`, `retry_after`?) | that status with an error body | no |
 //! | `answer` (`status`, `body`, `retry_after`?) | that status with that JSON body | no |
-//! | `delay` (`ms`) | the answer, later | yes, after the delay |
+//! | `delay` (`ms`) | the answer, later | yes, after the delay, also if the client has gone |
 //! | `delay_after_work` (`ms`) | the same | yes, before the delay |
 //! | `hang` | nothing, for ever | no |
 //! | `close` | the connection ends (FIN) without a byte of an answer | no |
@@ -144,8 +144,13 @@ async fn suffer(
             Ok(response)
         }
         Kind::Delay => {
-            sleep(fault.pause()).await;
-            next.call(request).await
+            let pause = fault.pause();
+            // A task of its own: it goes on when the client gives up and this future is dropped.
+            let work = actix_web::rt::spawn(async move {
+                sleep(pause).await;
+                next.call(request).await
+            });
+            work.await.map_err(actix_web::error::ErrorInternalServerError)?
         }
         Kind::DelayAfterWork => {
             let response = next.call(request).await?;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::plain::{Plain, code};
+use crate::support::eventually;
 
 const PARK: &str = "park-1";
 
@@ -184,4 +185,20 @@ async fn a_transient_refusal_is_a_fault() {
     assert_eq!(plain.post("commit", &order).await, (409, in_progress));
     assert_eq!(plain.sandbox.orders(PARK)[0].status, "draft");
     assert_eq!(plain.post("commit", &order).await.0, 200);
+}
+
+#[actix_web::test]
+async fn a_slow_commit_lands_after_its_client_gave_up() {
+    let plain = plain();
+    let id = drafted(&plain, "t").await;
+    plain.sandbox.set_fault("int-api", json!({"kind": "delay", "ms": 2_000, "times": 1})).unwrap();
+    let order = json!({"park_id": PARK, "order_id": id});
+    let has_arrived = async || plain.sandbox.last_request("int-api", "commit").is_some();
+    tokio::select! {
+        answer = plain.try_post("commit", &order) => panic!("{answer:?} before the client gave up"),
+        () = eventually("the commit arrives", has_arrived) => {}
+    }
+    assert_eq!(plain.sandbox.orders(PARK)[0].status, "draft");
+    let is_committed = async || plain.sandbox.orders(PARK)[0].status == "committed";
+    eventually("the order is committed", is_committed).await;
 }
