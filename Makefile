@@ -34,4 +34,4 @@ deny: ## licences, sources and banned crates of the dependencies (slow the first
 	@tools/deny.sh
 
 bench: ## measure throughput and latency
-	@tools/local/install.sh build postgres wrk && benches/run.sh
+	@tools/local/install.sh build postgres wrk nginx && benches/run.sh

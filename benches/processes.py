@@ -14,14 +14,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Server:
     """The release server with its defaults and one caller. Database and address: FLEET__…"""
 
-    def __init__(self, work):
+    def __init__(self, work, config_text=""):
         self.address = os.environ["FLEET__HTTP__LISTEN"]
         config = f"{work}/config.toml"
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
         with open(config, "w", encoding="utf-8") as file:
             file.write(
                 f'[[auth.callers]]\nname = "bench"\ntoken_sha256 = "{digest}"\n'
-                'audiences = ["internal"]\n'
+                f'audiences = ["dispatcher", "internal"]\n{config_text}'
             )
         started = time.monotonic()
         with open(f"{work}/server.log", "w", encoding="utf-8") as log:
@@ -78,15 +78,15 @@ def own_cpu_ms(pid):
     return (int(user) + int(system)) * 1000 / TICKS
 
 
-def family_cpu_ms(postmaster):
-    """PostgreSQL: its first process, those it waited for, and those that run."""
-    if not postmaster:
+def family_cpu_ms(first):
+    """A first process, those it waited for, and its children that run."""
+    if not first:
         return 0.0
-    waited = sum(int(ticks) for ticks in fields(postmaster)[13:15]) * 1000 / TICKS
-    total = own_cpu_ms(postmaster) + waited
+    waited = sum(int(ticks) for ticks in fields(first)[13:15]) * 1000 / TICKS
+    total = own_cpu_ms(first) + waited
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if int(fields(pid)[1]) == postmaster:
+            if int(fields(pid)[1]) == first:
                 total += own_cpu_ms(pid)
         except OSError:
             continue  # It ended meanwhile.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: loads customers into a database of its own and measures the release server on them
-# beside pgbench (docs/performance.md). QUICK=1: fewer customers, shorter. BENCH_CUSTOMERS: how many.
+# beside pgbench, and proxied orders beside nginx (docs/performance.md). QUICK=1: fewer customers, shorter. BENCH_CUSTOMERS: how many.
 . "$(dirname "$0")/../tools/local/lib.sh"
 
 rows="${BENCH_CUSTOMERS:-$([ -n "${QUICK:-}" ] && echo 200000 || echo 5000000)}"
@@ -42,4 +42,5 @@ export FLEET__HTTP__LISTEN
 postmaster="$(tools/local/postgres.sh status 2>/dev/null | sed -n 's/^up: pid \([0-9]*\).*/\1/p')"
 PGBENCH="$(compgen -G '/usr/lib/postgresql/*/bin/pgbench' | sort -V | tail -n 1 || echo pgbench)"
 export PGBENCH
-exec python3 benches/measure.py "$work" "$rows" "${postmaster:-0}"
+python3 benches/measure.py "$work" "$rows" "${postmaster:-0}"
+exec python3 benches/orders.py "$work"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # install.sh NEED...: sees that what a script needs is there; the rest comes from Debian's packages.
-# Needs: build, postgres, python, shellcheck, wrk. Nothing is installed, and no package list is
+# Needs: build, postgres, python, shellcheck, wrk, nginx. Nothing is installed, and no package list is
 # fetched, where everything is there already.
 . "$(dirname "$0")/lib.sh"
 
@@ -17,6 +17,7 @@ want() {
 }
 
 has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
+has_nginx() { command -v nginx || test -x /usr/sbin/nginx; }
 # `import venv` works without python3-venv; what is missing then is ensurepip.
 has_venv() { python3 -c 'import ensurepip, venv'; }
 
@@ -35,6 +36,7 @@ for need in "$@"; do
     python) want python3 python3-venv -- has_venv ;;
     shellcheck) want shellcheck -- command -v shellcheck ;;
     wrk) want wrk -- command -v wrk ;;
+    nginx) want nginx-light -- has_nginx ;;
     *) die "install.sh: unknown need '$need'" ;;
   esac
 done

@@ -20,8 +20,11 @@ tools/local/install.sh build postgres
 tools/local/postgres.sh up
 FLEET__DATABASE__URL="$(tools/local/postgres.sh url)"
 FLEET__HTTP__LISTEN="127.0.0.1:$port"
-FLEET__UPSTREAMS__PERSONAL__BASE_URL="http://127.0.0.1:$sandbox_port/personal"
-export FLEET__DATABASE__URL FLEET__HTTP__LISTEN FLEET__UPSTREAMS__PERSONAL__BASE_URL
+export FLEET__DATABASE__URL FLEET__HTTP__LISTEN
+for stand_in in personal int-api fleet-parks; do
+  name="${stand_in//-/_}"
+  export "FLEET__UPSTREAMS__${name^^}__BASE_URL=http://127.0.0.1:$sandbox_port/$stand_in"
+done
 
 say "building (the first time takes minutes)"
 cargo build --features sandbox
