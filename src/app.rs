@@ -23,6 +23,8 @@ use crate::{upstreams, wiring};
 /// Pauses between attempts to start a domain: they double from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// A domain that starts for longer holds up the readiness of the others no more.
+const LONG_START: Duration = Duration::from_secs(10);
 /// Threads of the runtime that outlives the workers: it drives pooled connections and maintenance.
 const BACKGROUND_THREADS: usize = 2;
 
@@ -180,7 +182,7 @@ impl Process {
         let Some(domain) = self.domains.get(index) else { return };
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.start(domain.as_ref()).await {
+            match self.start_watched(index, domain.as_ref()).await {
                 Ok(()) => {
                     self.set_status(index, Status::Serving);
                     tracing::info!(domain = domain.name(), "the domain serves");
@@ -197,6 +199,17 @@ impl Process {
             }
             pause = (pause * 2).min(LAST_PAUSE);
         }
+    }
+
+    /// One attempt; when it takes long (a migration waits its turn), neighbours do not wait for it.
+    async fn start_watched(self: &Arc<Self>, index: usize, domain: &dyn Domain) -> Result<()> {
+        let mut start = std::pin::pin!(self.start(domain));
+        if let Ok(ended) = tokio::time::timeout(LONG_START, &mut start).await {
+            return ended;
+        }
+        self.set_status(index, Status::Failed("still_starting".to_owned()));
+        tracing::warn!(domain = domain.name(), "the domain takes long to start");
+        start.await
     }
 
     /// One attempt, with the configuration as it is now.

@@ -28,12 +28,16 @@ pub struct ReadinessRow {
     pub reason: Option<String>,
 }
 
+const STARTING: &str = "starting";
+
 impl Readiness {
-    /// Sums up: something must serve; all well is `ready`, else `degraded`.
+    /// Sums up: something must serve, and nothing be about to; all well is `ready`, else `degraded`.
     #[must_use]
     pub fn of(domains: Vec<ReadinessRow>, dependencies: Vec<ReadinessRow>) -> Self {
         let all_ok = domains.iter().chain(&dependencies).all(ReadinessRow::is_ok);
+        let starting = domains.iter().any(|domain| domain.status == STARTING);
         let status = match (domains.iter().any(ReadinessRow::is_ok), all_ok) {
+            _ if starting => "not_ready",
             (true, true) => "ready",
             (true, false) => "degraded",
             (false, _) => "not_ready",
@@ -50,7 +54,7 @@ impl ReadinessRow {
 
     /// A row of something that is on its way up.
     pub fn starting(name: impl Into<String>) -> Self {
-        Self { name: name.into(), status: "starting", reason: None }
+        Self { name: name.into(), status: STARTING, reason: None }
     }
 
     /// A row of something that is not.
