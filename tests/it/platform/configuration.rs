@@ -7,6 +7,7 @@ use actix_web::http::Method;
 use fleet::sandbox::Sandbox;
 use serde_json::Value;
 
+use super::DOMAIN;
 use crate::support::PATIENCE;
 use crate::support::app::{configuration, start_sandbox};
 use crate::support::database::TestDatabase;
@@ -206,7 +207,9 @@ async fn a_server_that_cannot_start_with_its_secrets_does_not_log_them() {
         format!("postgres://fleet:{SECRET}@no-such-host.invalid/fleet"),
     ] {
         let token = ("FLEET__UPSTREAMS__PERSONAL__TOKEN", SECRET);
-        let mut server = Server::spawn(&config, &[("FLEET__DATABASE__URL", &url), token, log]);
+        let alone = ("FLEET__DOMAINS", DOMAIN);
+        let url_of_it = ("FLEET__DATABASE__URL", url.as_str());
+        let mut server = Server::spawn(&config, &[alone, url_of_it, token, log]);
         server.wait_for("readyz", 503).await;
         let told = async || server.output().contains("the domain cannot start");
         crate::support::eventually("it says that it cannot start", told).await;

@@ -36,7 +36,7 @@ impl Behind {
         let proxy = Proxy::start(host_and_port(&database.url()).1);
         proxy.set(mode);
         let url = proxy.in_front_of(&database.url());
-        let builder = TestApp::builder().database(database).config(format!(
+        let builder = TestApp::builder().domains(&[DOMAIN]).database(database).config(format!(
             "[http]\ndefault_timeout_ms = 500\n[database]\nurl = '{url}'\n{IMPATIENT}"
         ));
         let builder = if mode == Mode::Pass { builder } else { builder.without_waiting() };

@@ -17,6 +17,8 @@ fn make_certificates(folder: &Folder) {
 }
 
 /// Lets the server itself write the file into its data folder, readable by nobody else.
+const CONFIG: &str = "domains = ['fleet-customers']\n[http]\ndrain_ms = 0\n";
+
 fn copy(folder: &Folder, name: &str) -> String {
     let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
     format!(
@@ -49,7 +51,7 @@ async fn with_a_ca_file_the_database_is_reached_over_tls_only() {
     let ca = folder.path().join("ca.pem").display().to_string();
     let env = [("FLEET__DATABASE__URL", postgres.url()), ("FLEET__DATABASE__TLS_CA_FILE", ca)];
     let env: Vec<(&str, &str)> = env.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    let server = Server::start("[http]\ndrain_ms = 0\n", &env).await;
+    let server = Server::start(CONFIG, &env).await;
     let url = postgres.url();
     let plain = aside(async move {
         let (client, connection) =
@@ -66,7 +68,7 @@ async fn with_a_ca_file_the_database_is_reached_over_tls_only() {
 
     // A CA that did not sign the server's certificate is as good as none.
     make_certificates(&folder);
-    let mut server = Server::spawn("[http]\ndrain_ms = 0\n", &env);
+    let mut server = Server::spawn(CONFIG, &env);
     server.wait_for("readyz", 503).await;
     let ready = server.anonymous().get("readyz").await.expect(503);
     assert_ne!(ready["domains"][0]["status"], "ok", "{ready}");
