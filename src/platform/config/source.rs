@@ -13,7 +13,8 @@ const DEFAULTS: &str = include_str!("../../../config/default.toml");
 
 /// Sections and top-level keys. Those of domains and upstreams that this binary was built without
 /// are known too, so that one file can serve processes built with different features.
-const TOP_LEVEL: &[&str] = &["domains", "http", "auth", "database", "telemetry", "upstreams"];
+const TOP_LEVEL: &[&str] =
+    &["domains", "http", "auth", "database", "tasks", "telemetry", "upstreams"];
 const DOMAIN_SECTIONS: &[&str] = &["fleet_customers"];
 const UPSTREAMS: &[&str] = &["personal"];
 
