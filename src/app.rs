@@ -72,6 +72,25 @@ pub const KNOWN: KnownNames = KnownNames {
     upstreams: upstreams::NAMES,
 };
 
+/// The schemas that these domains need, in the order in which they are migrated.
+#[cfg(feature = "database")]
+#[must_use]
+pub fn schemas(
+    domains: &[Box<dyn Domain>],
+) -> Vec<crate::platform::database::migrations::Migrations> {
+    let owned: Vec<_> = domains.iter().filter_map(|domain| domain.migrations()).collect();
+    let mut schemas = Vec::new();
+    if !owned.is_empty() {
+        schemas.push(crate::platform::database::migrations::PLATFORM);
+    }
+    #[cfg(feature = "tasks")]
+    if domains.iter().any(|domain| domain.uses_tasks()) {
+        schemas.push(crate::platform::tasks::MIGRATIONS);
+    }
+    schemas.extend(owned);
+    schemas
+}
+
 /// Mounts each domain below its own prefix.
 #[must_use]
 pub fn mount(domains: Arc<[Box<dyn Domain>]>) -> Mount {
@@ -163,7 +182,10 @@ impl App {
         self.trigger.fire();
         handle.stop(true).await;
         let _ = serving.await;
-        self.process.shared.background().finish(self.core.http.finish()).await;
+        let finish = self.process.shared.background().finish(self.core.http.finish());
+        #[cfg(feature = "tasks")]
+        let finish = futures_util::future::join(finish, self.process.shared.tasks_stopped());
+        finish.await;
         let _ = rt::task::spawn_blocking(otlp::flush).await;
         #[cfg(feature = "database")]
         if let Some(database) = self.process.shared.opened_database() {
@@ -225,6 +247,10 @@ impl Process {
         #[cfg(feature = "database")]
         if let Some(migrations) = domain.migrations() {
             let database = platform.database()?;
+            #[cfg(feature = "tasks")]
+            if domain.uses_tasks() {
+                database.prepare_schema(crate::platform::tasks::MIGRATIONS).await?;
+            }
             database.prepare_schema(migrations).await?;
             self.maintain(database);
         }
@@ -234,9 +260,8 @@ impl Process {
     /// Begins the maintenance of the database, once.
     #[cfg(feature = "database")]
     fn maintain(&self, database: crate::platform::database::Database) {
-        use crate::platform::database::{maintain, migrations::PLATFORM};
-        let owned = self.domains.iter().filter_map(|domain| domain.migrations());
-        let schemas = owned.chain([PLATFORM]).map(|migrations| migrations.schema).collect();
+        use crate::platform::database::maintain;
+        let schemas = schemas(&self.domains).iter().map(|migrations| migrations.schema).collect();
         let work = maintain(database, self.metrics.clone(), schemas, self.shutdown.clone());
         self.maintained.call_once(|| {
             self.runtime.spawn(work);

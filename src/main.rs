@@ -32,6 +32,10 @@ enum Command {
     /// Bring the schemas of the enabled domains up to date.
     #[cfg(feature = "database")]
     Migrate,
+    /// Look at background tasks; run dead ones again, or discard them.
+    #[cfg(feature = "tasks")]
+    #[command(subcommand)]
+    Tasks(commands::TaskCommand),
     /// Tell everything that is wrong with the configuration; exit 1 if anything is.
     CheckConfig,
     /// Print the OpenAPI 3.1 document of the compiled domains.
@@ -62,6 +66,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Migrate => {
             let runtime = tokio::runtime::Runtime::new()?;
             runtime.block_on(commands::migrate(&source))?;
+        }
+        #[cfg(feature = "tasks")]
+        Command::Tasks(command) => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            runtime.block_on(commands::tasks(&source, command))?;
         }
         Command::CheckConfig => return check_config(&source),
         Command::Openapi => println!("{}", commands::openapi()?),

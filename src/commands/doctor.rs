@@ -38,11 +38,11 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[cfg(feature = "database")]
 async fn database(config: &Config, domains: &[Box<dyn Domain>]) -> Option<Finding> {
-    use crate::platform::database::{Database, migrations::PLATFORM};
+    use crate::platform::database::Database;
     use crate::platform::error::Error;
     use crate::platform::telemetry::metrics::Metrics;
-    let owned: Vec<_> = domains.iter().filter_map(|domain| domain.migrations()).collect();
-    if owned.is_empty() {
+    let schemas = crate::app::schemas(domains);
+    if schemas.is_empty() {
         return None;
     }
     let subject = "postgresql".to_owned();
@@ -53,7 +53,7 @@ async fn database(config: &Config, domains: &[Box<dyn Domain>]) -> Option<Findin
         let runtime = tokio::runtime::Handle::current();
         let database = Database::new(settings, &Metrics::default(), runtime)?;
         let mut pending = 0;
-        for migrations in owned.into_iter().chain([PLATFORM]) {
+        for migrations in schemas {
             pending += database.pending(migrations).await?;
         }
         Ok::<usize, Error>(pending)

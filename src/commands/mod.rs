@@ -1,8 +1,12 @@
 //! What the binary does beside serving: check, migrate, document, diagnose.
 
 mod doctor;
+#[cfg(feature = "tasks")]
+mod tasks;
 
 pub use doctor::{Finding, doctor};
+#[cfg(feature = "tasks")]
+pub use tasks::{TaskCommand, tasks};
 
 use crate::app;
 use crate::domains::COMPILED;
@@ -36,7 +40,8 @@ pub fn check_config(source: &ConfigSource) -> anyhow::Result<Vec<Fault>> {
 
 /// Faults in the sections of what a domain uses together with others.
 fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
-    [database_faults(domain, config), upstream_faults(domain, config)].concat()
+    [database_faults(domain, config), task_faults(domain, config), upstream_faults(domain, config)]
+        .concat()
 }
 
 #[cfg(feature = "database")]
@@ -50,6 +55,20 @@ fn database_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
 
 #[cfg(not(feature = "database"))]
 fn database_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
+    Vec::new()
+}
+
+#[cfg(feature = "tasks")]
+fn task_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    use crate::platform::config::tasks::TaskSettings;
+    if !domain.uses_tasks() {
+        return Vec::new();
+    }
+    config.section::<TaskSettings>("tasks").err().unwrap_or_default()
+}
+
+#[cfg(not(feature = "tasks"))]
+fn task_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
     Vec::new()
 }
 
@@ -86,17 +105,22 @@ pub fn openapi() -> serde_json::Result<String> {
 /// The configuration is not valid, or the database refuses.
 #[cfg(feature = "database")]
 pub async fn migrate(source: &ConfigSource) -> anyhow::Result<()> {
-    use crate::platform::database::{Database, migrations::PLATFORM};
     let config = source.load()?;
-    let settings = config.section("database").map_err(|faults| anyhow::anyhow!(list(&faults)))?;
-    let database = Database::new(settings, &Metrics::default(), tokio::runtime::Handle::current())
-        .map_err(|error| told(&error))?;
-    let owned = enabled(&config).into_iter().filter_map(|domain| domain.migrations());
-    for migrations in std::iter::once(PLATFORM).chain(owned) {
+    let database = open(&config)?;
+    for migrations in app::schemas(&enabled(&config)) {
         let applied = database.migrate(migrations).await.map_err(|error| told(&error))?;
         println!("{}: {applied} applied", migrations.schema);
     }
     Ok(())
+}
+
+/// The database of a configuration; connects to nothing yet. Must run on a multi-thread runtime.
+#[cfg(feature = "database")]
+fn open(config: &Config) -> anyhow::Result<crate::platform::database::Database> {
+    let settings = config.section("database").map_err(|faults| anyhow::anyhow!(list(&faults)))?;
+    let runtime = tokio::runtime::Handle::current();
+    crate::platform::database::Database::new(settings, &Metrics::default(), runtime)
+        .map_err(|error| told(&error))
 }
 
 #[cfg(feature = "database")]

@@ -35,6 +35,11 @@ pub trait Domain: Send + Sync {
         None
     }
 
+    /// Whether it enqueues or runs background tasks: then the queue's schema is migrated with its own.
+    fn uses_tasks(&self) -> bool {
+        false
+    }
+
     /// The outside services it would call with this configuration, by their names under
     /// `upstreams`.
     fn upstreams(&self, _: &Config) -> Vec<&'static str> {
@@ -76,6 +81,8 @@ pub struct Shared {
     background: Background,
     #[cfg(feature = "database")]
     database: Mutex<Option<super::database::Database>>,
+    #[cfg(feature = "tasks")]
+    tasks: Mutex<Option<super::tasks::Tasks>>,
     #[cfg(feature = "upstream")]
     upstreams: OnceLock<super::upstream::UpstreamMetrics>,
 }
@@ -110,6 +117,24 @@ impl Platform {
         Ok(opened)
     }
 
+    /// The task queue, in the shared database.
+    ///
+    /// # Errors
+    /// Its section, or the database's, is not valid.
+    #[cfg(feature = "tasks")]
+    pub fn tasks(&self) -> Result<super::tasks::Tasks> {
+        let database = self.database()?;
+        let settings = self.section("tasks")?;
+        let mut shared = self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tasks) = shared.as_ref().filter(|tasks| tasks.is_of(&database)) {
+            return Ok(tasks.clone());
+        }
+        let (shutdown, runtime) = (self.shutdown.clone(), self.runtime.clone());
+        let opened = super::tasks::Tasks::new(settings, database, &self.metrics, shutdown, runtime);
+        *shared = Some(opened.clone());
+        Ok(opened)
+    }
+
     /// Metrics that all upstreams share.
     #[cfg(feature = "upstream")]
     #[must_use]
@@ -138,6 +163,15 @@ impl Shared {
     #[must_use]
     pub fn background(&self) -> &Background {
         &self.background
+    }
+
+    /// Waits until background tasks have ended or were handed back.
+    #[cfg(feature = "tasks")]
+    pub async fn tasks_stopped(&self) {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(tasks) = tasks {
+            tasks.stopped().await;
+        }
     }
 
     /// The database, if a domain opened it.

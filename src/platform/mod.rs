@@ -15,6 +15,8 @@ pub mod patch;
 pub mod phone;
 pub mod readiness;
 pub mod shutdown;
+#[cfg(feature = "tasks")]
+pub mod tasks;
 pub mod telemetry;
 #[cfg(feature = "upstream")]
 pub mod upstream;

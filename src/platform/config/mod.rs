@@ -10,6 +10,7 @@ mod faults;
 pub mod http;
 mod section;
 mod source;
+pub mod tasks;
 pub mod telemetry;
 
 pub use faults::{Fault, Faults};

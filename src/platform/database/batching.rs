@@ -46,6 +46,9 @@ pub trait BatchedStatement: 'static {
     const NAME: &'static str;
     /// The lane it runs on; statements that wait for commits do not share one with reads.
     const LANE: &'static str;
+    /// Further settings of that lane's session, as in `options` of a connection URL; the same for all
+    /// statements of the lane.
+    const LANE_OPTIONS: &'static str = "";
     /// Calls in a batch at most.
     const MAX: usize;
 
@@ -229,7 +232,7 @@ async fn run_once<S: BatchedStatement>(
     let limit = database.0.settings.lane_statement_timeout() + ANSWER_SLACK;
     let mut tries_left = if S::REPEATABLE { 2 } else { 1 };
     loop {
-        let lane = database.lane(S::LANE).await?;
+        let lane = database.lane(S::LANE, S::LANE_OPTIONS).await?;
         let outcome = tokio::time::timeout(limit, S::run(&lane.connection, inputs)).await;
         let answered = outcome.is_ok();
         let outcome = outcome.map_or_else(

@@ -1,5 +1,6 @@
 //! Opens connections: settings, time-outs, and which runtime drives them.
 
+use std::future::poll_fn;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,9 +11,10 @@ use diesel_async::AsyncPgConnection;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
+use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::TlsStream;
-use tokio_postgres::{Client, Connection as Driver, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, Connection as Driver, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::platform::config::database::DatabaseSettings;
@@ -26,8 +28,10 @@ const HOLD_OFF: Duration = Duration::from_secs(1);
 pub(super) enum Purpose {
     /// One of the shared pool.
     Pool,
-    /// A worker's own.
-    Lane,
+    /// A worker's own, with further session settings.
+    Lane { options: &'static str },
+    /// Notifications.
+    Listen,
     /// Migrations: no time-out on statements.
     Migration,
 }
@@ -70,6 +74,29 @@ impl Connector {
         })
     }
 
+    /// Opens a connection for notifications. Each goes to `sink`, as (channel, payload), from the task
+    /// that drives the connection; that task ends with the connection.
+    pub async fn listen(
+        &self,
+        sink: impl Fn(&str, &str) + Send + 'static,
+    ) -> ConnectionResult<(Client, JoinHandle<()>)> {
+        let config = self.config(Purpose::Listen)?;
+        let connect = async {
+            let bad = |error| ConnectionError::BadConnection(chain(&error));
+            Ok(if let Some(tls) = self.tls.clone() {
+                let (client, driver) = config.connect(tls).await.map_err(bad)?;
+                (client, tokio::spawn(drive(driver, sink)))
+            } else {
+                let (client, driver) = config.connect(NoTls).await.map_err(bad)?;
+                (client, tokio::spawn(drive(driver, sink)))
+            })
+        };
+        let timed_out = |_| Err(ConnectionError::BadConnection("connecting timed out".to_owned()));
+        tokio::time::timeout(self.settings.connect_timeout(), connect)
+            .await
+            .unwrap_or_else(timed_out)
+    }
+
     fn config(&self, purpose: Purpose) -> ConnectionResult<tokio_postgres::Config> {
         let mut config: tokio_postgres::Config = self
             .settings
@@ -82,15 +109,22 @@ impl Connector {
             Purpose::Pool => {
                 ("fleet pool", settings.statement_timeout_ms, settings.lock_timeout_ms, "")
             }
-            // A lane runs the same few statements over and over, with arrays of any length:
-            // planned once, whatever the lengths.
-            Purpose::Lane => (
+            Purpose::Lane { options } => (
                 "fleet lane",
                 settings.lane_statement_timeout_ms,
                 settings.lane_lock_timeout_ms,
-                " -c plan_cache_mode=force_generic_plan",
+                options,
             ),
+            Purpose::Listen => {
+                ("fleet listen", settings.statement_timeout_ms, settings.lock_timeout_ms, "")
+            }
             Purpose::Migration => ("fleet migration", 0, settings.lock_timeout_ms, ""),
+        };
+        // A lane runs the same few statements over and over, with arrays of any length: planned
+        // once, whatever the lengths.
+        let planned = match purpose {
+            Purpose::Lane { .. } => " -c plan_cache_mode=force_generic_plan",
+            _ => "",
         };
         // What the URL gives is kept; what stands later wins.
         let given = config.get_options().unwrap_or_default().to_owned();
@@ -98,7 +132,7 @@ impl Connector {
             .application_name(name)
             .options(format!(
                 "{given} -c statement_timeout={statement} -c lock_timeout={lock} \
-                 -c idle_in_transaction_session_timeout=60000{further}"
+                 -c idle_in_transaction_session_timeout=60000{planned}{further}"
             ))
             .connect_timeout(self.settings.connect_timeout())
             .keepalives_idle(Duration::from_secs(30))
@@ -146,6 +180,23 @@ impl Opened {
     /// Whether it is known to be closed. What is sent on it then reaches nobody.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// Drives a connection to its end and hands on what is notified.
+async fn drive<S>(mut driver: Driver<Socket, S>, sink: impl Fn(&str, &str))
+where
+    S: TlsStream + Unpin,
+{
+    while let Some(message) = poll_fn(|context| driver.poll_message(context)).await {
+        match message {
+            Ok(AsyncMessage::Notification(told)) => sink(told.channel(), told.payload()),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(cause = chain(&error), "a listening connection ended");
+                return;
+            }
+        }
     }
 }
 

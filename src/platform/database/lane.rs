@@ -26,12 +26,16 @@ struct Lane {
 }
 
 impl Database {
-    /// This thread's connection of that name, opened if there is none.
-    pub(super) async fn lane(&self, name: &'static str) -> Result<Rc<Opened>> {
+    /// This thread's connection of that name, opened with these session settings if there is none.
+    pub(super) async fn lane(
+        &self,
+        name: &'static str,
+        options: &'static str,
+    ) -> Result<Rc<Opened>> {
         if let Some(opened) = self.open_lane(name) {
             return Ok(opened);
         }
-        let connected = self.0.connector.connect(Purpose::Lane).await;
+        let connected = self.0.connector.connect(Purpose::Lane { options }).await;
         let outcome = if connected.is_ok() { "ok" } else { "failed" };
         self.0.metrics.lane_connections.with_label_values(&[outcome]).inc();
         let opened = Rc::new(connected.map_err(unavailable)?);

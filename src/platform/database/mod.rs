@@ -13,6 +13,7 @@ mod error;
 pub mod idempotency;
 mod json;
 mod lane;
+mod listen;
 mod maintenance;
 mod metrics;
 pub mod migrations;
@@ -23,6 +24,7 @@ mod statement;
 
 pub use batching::BatchedStatement;
 pub use json::Json;
+pub use listen::{Signal, Subscription};
 pub use maintenance::maintain;
 pub use packed_id::PackedId;
 pub use pool::Database;

@@ -16,6 +16,7 @@ use tokio::task::JoinError;
 use super::Connection;
 use super::connector::{Connector, Purpose};
 use super::error::unavailable;
+use super::listen::Listeners;
 use super::metrics::DatabaseMetrics;
 use crate::platform::config::database::DatabaseSettings;
 use crate::platform::context::{Context, Deadline};
@@ -32,6 +33,7 @@ pub(super) struct Inner {
     pub(super) settings: DatabaseSettings,
     pub(super) connector: Arc<Connector>,
     pub(super) metrics: DatabaseMetrics,
+    pub(super) listeners: Arc<Listeners>,
     /// Outlives every worker: what it drives is not lost when a worker ends.
     runtime: Handle,
 }
@@ -85,7 +87,9 @@ impl Database {
             idle.set(signed(status.available));
             in_use.set(signed(status.size.saturating_sub(status.available)));
         });
-        Ok(Self(Arc::new(Inner { pool, settings, connector, metrics: own, runtime })))
+        let listeners = Arc::default();
+        let metrics = own;
+        Ok(Self(Arc::new(Inner { pool, settings, connector, metrics, listeners, runtime })))
     }
 
     /// Runs `work` in a transaction and commits it. PostgreSQL itself gives up on statements and
@@ -138,9 +142,16 @@ impl Database {
         self.0.settings == *settings
     }
 
-    /// Closes the pool: waiting and later requests fail.
+    /// Whether both are the same one, opened once.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Closes the pool: waiting and later requests fail; subscriptions end.
     pub fn close(&self) {
         self.0.pool.close();
+        self.0.listeners.close();
     }
 
     /// Opens a connection beside the pool, driven by the long-lived runtime.

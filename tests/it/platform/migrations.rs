@@ -7,7 +7,7 @@ use std::thread;
 use fleet::domains::COMPILED;
 use fleet::platform::config::ConfigSource;
 use fleet::platform::database::Database;
-use fleet::platform::database::migrations::{Migrations, PLATFORM};
+use fleet::platform::database::migrations::Migrations;
 use fleet::platform::telemetry::metrics::Metrics;
 use fleet::wiring;
 use tokio::runtime::Runtime;
@@ -49,11 +49,9 @@ const SNAPSHOT: &str = "
     FROM pg_type t WHERE typnamespace = $1::text::regnamespace AND typtype IN ('e', 'd', 'r')
     ORDER BY 1";
 
-/// The schemas of this binary: the platform's and each domain's.
+/// The schemas of this binary: the platform's parts and each domain's.
 fn schemas() -> Vec<Migrations> {
-    let domains = wiring::make(COMPILED, &Metrics::default());
-    let of_domains = domains.iter().filter_map(|domain| domain.migrations());
-    std::iter::once(PLATFORM).chain(of_domains).collect()
+    fleet::app::schemas(&wiring::make(COMPILED, &Metrics::default()))
 }
 
 async fn snapshot(database: &TestDatabase, schema: &str) -> Vec<String> {

@@ -1,0 +1,3 @@
+DROP FUNCTION line_end;
+DROP TABLE schedules;
+DROP TABLE tasks;

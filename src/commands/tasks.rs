@@ -1,0 +1,127 @@
+//! `fleet tasks`: a look at the task queue, and what an operator does to its dead tasks.
+
+use std::time::Duration;
+
+use anyhow::bail;
+
+use super::{open, told};
+use crate::platform::config::ConfigSource;
+use crate::platform::context::Context;
+use crate::platform::database::Connection;
+use crate::platform::error::Result;
+use crate::platform::tasks::{Selection, StoredTask};
+
+/// How long the database has to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What to do, and to which tasks.
+#[derive(clap::Subcommand)]
+pub enum TaskCommand {
+    /// Show tasks, the newest first.
+    List {
+        /// Which ones.
+        #[command(flatten)]
+        which: Which,
+        /// Only those in this state: scheduled, ready, running or dead.
+        #[arg(long, value_parser = ["scheduled", "ready", "running", "dead"])]
+        state: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: u16,
+    },
+    /// Run dead tasks again, with all their attempts.
+    Retry {
+        /// Which ones.
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Remove dead tasks for good.
+    Discard {
+        /// Which ones.
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which tasks are meant.
+#[derive(clap::Args)]
+pub struct Which {
+    /// Their numbers.
+    #[arg(value_name = "ID")]
+    ids: Vec<i64>,
+    /// All of this queue.
+    #[arg(long)]
+    queue: Option<String>,
+    /// All of this kind.
+    #[arg(long)]
+    kind: Option<String>,
+    /// All there are.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Which {
+    /// What changes something says what it means.
+    fn for_a_change(self) -> anyhow::Result<Selection> {
+        let all = self.all;
+        let selection = self.for_a_look();
+        let narrow =
+            !selection.ids.is_empty() || selection.queue.is_some() || selection.kind.is_some();
+        if !narrow && !all {
+            bail!("name the tasks: IDs, --queue, --kind or --all");
+        }
+        Ok(selection)
+    }
+
+    fn for_a_look(self) -> Selection {
+        Selection { ids: self.ids, state: None, queue: self.queue, kind: self.kind }
+    }
+}
+
+/// Does it, and says what was done.
+///
+/// # Errors
+/// The configuration is not valid, the database refuses, or no task was named.
+pub async fn tasks(source: &ConfigSource, command: TaskCommand) -> anyhow::Result<()> {
+    match command {
+        TaskCommand::List { which, state, limit } => {
+            let selection = Selection { state, ..which.for_a_look() };
+            let listed = async |connection: &mut Connection| {
+                selection.list(connection, i64::from(limit)).await
+            };
+            print(&in_database(source, listed).await?);
+        }
+        TaskCommand::Retry { which } => {
+            let selection = which.for_a_change()?;
+            let retry = async |connection: &mut Connection| selection.retry(connection).await;
+            println!("{} ready again", in_database(source, retry).await?);
+        }
+        TaskCommand::Discard { which } => {
+            let selection = which.for_a_change()?;
+            let discard = async |connection: &mut Connection| selection.discard(connection).await;
+            println!("{} discarded", in_database(source, discard).await?);
+        }
+    }
+    Ok(())
+}
+
+async fn in_database<T>(
+    source: &ConfigSource,
+    work: impl AsyncFnOnce(&mut Connection) -> Result<T>,
+) -> anyhow::Result<T> {
+    let database = open(&source.load()?)?;
+    let context = Context::background("fleet tasks", PATIENCE);
+    database.transaction(&context, work).await.map_err(|error| told(&error))
+}
+
+fn print(tasks: &[StoredTask]) {
+    println!("id\tstate\tqueue\tkind\tattempt\tage\terror");
+    for task in tasks {
+        let code = task.error_code.as_deref().unwrap_or_default();
+        let text = task.error.as_deref().unwrap_or_default();
+        let StoredTask { id, state, queue, kind, attempt, max_attempts, age, .. } = task;
+        let error = format!("{code} {text}");
+        let error = error.trim();
+        println!("{id}\t{state}\t{queue}\t{kind}\t{attempt}/{max_attempts}\t{age:.0}s\t{error}");
+    }
+}
