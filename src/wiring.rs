@@ -32,6 +32,13 @@ pub fn make(names: &[&'static str], metrics: &Metrics) -> Vec<Box<dyn Domain>> {
     domains.extend(customers.map(|domain| Box::new(domain) as Box<dyn Domain>));
     #[cfg(feature = "fleet-orders-manager")]
     domains.extend(orders.map(|domain| Box::new(domain) as Box<dyn Domain>));
+    #[cfg(feature = "fleet-communications")]
+    {
+        use crate::domains::fleet_communications::{FleetCommunications, NAME};
+        if names.contains(&NAME) {
+            domains.push(Box::new(FleetCommunications::new(metrics)));
+        }
+    }
     domains
 }
 

@@ -1,5 +1,7 @@
 //! The one list of features and domains.
 
+#[cfg(feature = "fleet-communications")]
+pub mod fleet_communications;
 #[cfg(feature = "fleet-customers")]
 pub mod fleet_customers;
 
@@ -12,7 +14,9 @@ pub const COMPILED: &[&str] = &[
     fleet_customers::NAME,
     #[cfg(feature = "fleet-orders-manager")]
     fleet_orders_manager::NAME,
+    #[cfg(feature = "fleet-communications")]
+    fleet_communications::NAME,
 ];
 
 /// The sections of all domains, compiled or not.
-pub const SECTIONS: &[&str] = &["fleet_customers", "fleet_orders_manager"];
+pub const SECTIONS: &[&str] = &["fleet_customers", "fleet_orders_manager", "fleet_communications"];

@@ -105,7 +105,7 @@ pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
          [telemetry]\nlog = 'warn'\n\
          [database]\nurl = '{database}'\npool_size = 8\n"
     );
-    for stand_in in ["personal", "int-api", "fleet-parks"] {
+    for stand_in in ["personal", "int-api", "fleet-parks", "parks", "feeds"] {
         let (name, base_url) = (stand_in.replace('-', "_"), sandbox.base_url(stand_in));
         write!(text, "[upstreams.{name}]\nbase_url = '{base_url}'\ntoken = 'test-fleet'\n")
             .expect("a text takes it");

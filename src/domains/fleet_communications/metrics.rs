@@ -1,0 +1,55 @@
+//! What the product watches: mailings, the drivers they reach, and messages.
+
+use crate::platform::telemetry::metrics::{Histogram, IntCounter, IntCounterVec, Metrics};
+
+/// Times from order to last delivery, in seconds: from at once to a day.
+const DELIVERY: [f64; 9] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
+
+#[derive(Clone)]
+pub(super) struct CommunicationsMetrics {
+    mailings: IntCounterVec,
+    recipients: IntCounterVec,
+    pub delivery: Histogram,
+    pub messages_to_driver: IntCounter,
+    pub messages_to_park: IntCounter,
+}
+
+impl CommunicationsMetrics {
+    pub fn register(metrics: &Metrics) -> Self {
+        let mailings = metrics.counters(
+            "fleet_communications_mailings_total",
+            "Mailings by outcome: ordered, sent, failed, cancelled",
+            &["outcome"],
+        );
+        let recipients = metrics.counters(
+            "fleet_communications_recipients_total",
+            "Drivers of mailings by outcome: sent (reached), failed, skipped, recalled",
+            &["outcome"],
+        );
+        let delivery = metrics.histogram(
+            "fleet_communications_mailing_duration_seconds",
+            "From a mailing's order (or its time) to its last delivery",
+            &DELIVERY,
+        );
+        let messages = metrics.counters(
+            "fleet_communications_messages_total",
+            "Messages of conversations by direction",
+            &["direction"],
+        );
+        Self {
+            mailings,
+            recipients,
+            delivery,
+            messages_to_driver: messages.with_label_values(&["to_driver"]),
+            messages_to_park: messages.with_label_values(&["to_park"]),
+        }
+    }
+
+    pub fn mailing(&self, outcome: &str) {
+        self.mailings.with_label_values(&[outcome]).inc();
+    }
+
+    pub fn recipients(&self, outcome: &str, count: u64) {
+        self.recipients.with_label_values(&[outcome]).inc_by(count);
+    }
+}

@@ -1,0 +1,38 @@
+//! `[fleet_communications]`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::platform::config::{Faults, Section};
+
+/// What an operator may set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommunicationsSettings {
+    /// How far ahead a mailing may be scheduled.
+    pub schedule_days: u32,
+    /// Longest time that one run of a mailing works before other parks have their turn.
+    pub mailing_slice_ms: u64,
+}
+
+impl CommunicationsSettings {
+    pub(super) fn mailing_slice(&self) -> Duration {
+        Duration::from_millis(self.mailing_slice_ms)
+    }
+}
+
+impl Section for CommunicationsSettings {
+    fn check(&self, faults: &mut Faults) {
+        faults.require(
+            (1..=365).contains(&self.schedule_days),
+            "schedule_days",
+            "must be in 1..=365",
+        );
+        faults.require(
+            (1..=30_000).contains(&self.mailing_slice_ms),
+            "mailing_slice_ms",
+            "must be in 1..=30000",
+        );
+    }
+}
