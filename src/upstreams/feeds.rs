@@ -104,11 +104,11 @@ impl Feeds {
         let channels: Vec<_> = recipients
             .iter()
             .map(|recipient| {
-                let mut entry = json!({ "channel": channel(park, recipient.contractor_id) });
-                if let Some(text) = &recipient.text {
-                    entry["payload"] = json!({ "text": text });
+                let channel = channel(park, recipient.contractor_id);
+                match &recipient.text {
+                    Some(text) => json!({ "channel": channel, "payload": { "text": text } }),
+                    None => json!({ "channel": channel }),
                 }
-                entry
             })
             .collect();
         let body = json!({

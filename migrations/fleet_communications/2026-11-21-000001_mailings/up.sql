@@ -73,6 +73,7 @@ CREATE TABLE mailing_chunks (
     -- waiting: not sent. sending: handed to feeds, the outcome unknown. sent: the outcome is written.
     -- dropped: cancelled before it was handed over.
     state      text    NOT NULL DEFAULT 'waiting',
+    size       integer NOT NULL,
     sent       integer NOT NULL DEFAULT 0,
     recalled   integer NOT NULL DEFAULT 0,
     -- Whether feeds was asked to take it back after its outcome was written.
@@ -80,7 +81,7 @@ CREATE TABLE mailing_chunks (
     PRIMARY KEY (park_id, mailing_id, chunk),
     FOREIGN KEY (park_id, mailing_id) REFERENCES mailings (park_id, id),
     CONSTRAINT mailing_chunks_state CHECK (state IN ('waiting', 'sending', 'sent', 'dropped')),
-    CONSTRAINT mailing_chunks_recalled CHECK (recalled <= sent)
+    CONSTRAINT mailing_chunks_recalled CHECK (recalled <= sent AND sent <= size)
 ) WITH (fillfactor = 80);
 
 -- A driver stands once in a mailing, whatever happens.
@@ -89,12 +90,13 @@ CREATE TABLE mailing_recipients (
     mailing_id    text    NOT NULL,
     contractor_id text    NOT NULL,
     chunk         integer NOT NULL,
+    -- selected: his chunk was not sent, or its outcome is not known yet.
     status        text    NOT NULL DEFAULT 'selected',
     -- Why feeds rejected it.
     error         text,
     PRIMARY KEY (park_id, mailing_id, contractor_id),
     FOREIGN KEY (park_id, mailing_id, chunk) REFERENCES mailing_chunks (park_id, mailing_id, chunk),
-    CONSTRAINT mailing_recipients_status CHECK (status IN ('selected', 'sent', 'failed', 'skipped'))
+    CONSTRAINT mailing_recipients_status CHECK (status IN ('selected', 'sent', 'failed', 'unknown'))
 ) WITH (
     fillfactor = 80,
     autovacuum_vacuum_scale_factor = 0.05

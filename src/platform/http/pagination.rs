@@ -30,6 +30,12 @@ pub struct Paging {
 }
 
 impl Paging {
+    /// For a list whose query has more members than these.
+    #[must_use]
+    pub fn new(limit: Option<u32>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
     /// The page size.
     ///
     /// # Errors

@@ -155,6 +155,9 @@ pub struct BodyProblems;
 /// Problems of a route that creates, under an `Idempotency-Key`.
 pub struct CreateProblems;
 
+/// Problems of a route without a body that changes what must be in the right state.
+pub struct StateProblems;
+
 /// Problems of a route that edits, under `If-Match`.
 pub struct EditProblems;
 
@@ -168,6 +171,7 @@ const CREATE: [(u16, &str); 2] = [
     (409, "The same key is being worked on, or the state stands against it; see `code`"),
     (422, "The same key was used with another body"),
 ];
+const STATE: (u16, &str) = (409, "The state stands against it; see `code`");
 const STALE: (u16, &str) = (412, "`If-Match` names an older version");
 
 macro_rules! problem_responses {
@@ -184,6 +188,7 @@ macro_rules! problem_responses {
 problem_responses!(ReadProblems, &ALWAYS, &[NOT_FOUND]);
 problem_responses!(BodyProblems, &ALWAYS, &[NOT_FOUND], &BODY);
 problem_responses!(CreateProblems, &ALWAYS, &[NOT_FOUND], &BODY, &CREATE);
+problem_responses!(StateProblems, &ALWAYS, &[NOT_FOUND], &[STATE]);
 problem_responses!(DeleteProblems, &ALWAYS, &[NOT_FOUND], &[STALE]);
 problem_responses!(EditProblems, &ALWAYS, &[NOT_FOUND], &BODY, &[STALE]);
 

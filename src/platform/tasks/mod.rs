@@ -22,6 +22,7 @@ mod admin;
 mod enqueue;
 mod fronts;
 mod keeper;
+mod live;
 mod metrics;
 mod registry;
 mod runner;

@@ -1,0 +1,355 @@
+//! The task that sends a mailing.
+//!
+//! A run works in steps. Each step ends in one transaction that holds the mailing's lock and the
+//! task's fence, writes the step's outcome and decides the next step. So a worker that dies between
+//! steps leaves a chunk that is handed over without an outcome; it is handed over again, under the
+//! same request id, and nobody gets it twice.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::audience::{Audience, Position};
+use super::chunks::{self, Key, Rejection};
+use super::model::{Filter, MailingStatus};
+use super::recall::RecallMailing;
+use super::store::{self, MailingRow};
+use super::text::Message;
+use super::{request_id, templates};
+use crate::domains::fleet_communications::Tools;
+use crate::platform::database::Connection;
+use crate::platform::error::{Error, Result};
+use crate::platform::ids::ParkId;
+use crate::platform::tasks::{Failure, NewTask, Outcome, Running, Task, TaskResult};
+use crate::platform::upstream::UpstreamError;
+use crate::upstreams::feeds::{Payload, Recipient, channel};
+use crate::upstreams::parks::{DriverFilter, PAGE};
+
+/// A run that got somewhere before it failed goes on after this, and does not count as an attempt.
+const AFTER_PROGRESS: Duration = Duration::from_secs(2);
+
+/// Sends a mailing of the task's park, from wherever it stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SendMailing {
+    mailing_id: String,
+}
+
+impl Task for SendMailing {
+    const KIND: &'static str = "communications.send_mailing";
+    const QUEUE: &'static str = "mailings";
+    /// With pauses that double up to an hour: about two hours without any progress.
+    const MAX_ATTEMPTS: i16 = 13;
+    const TIME_LIMIT: Duration = Duration::from_mins(2);
+}
+
+impl SendMailing {
+    /// At most one of a mailing is there at a time.
+    pub fn task(park: &ParkId, mailing: &str) -> NewTask<Self> {
+        NewTask::new(Self { mailing_id: mailing.to_owned() }).of_park(park).unique(mailing)
+    }
+}
+
+pub(super) fn register(tools: &Arc<Tools>) {
+    let tools = Arc::clone(tools);
+    tools.clone().tasks.handle(move |running: Running<SendMailing>| {
+        let tools = Arc::clone(&tools);
+        async move { Sender { tools: &tools, running: &running }.run().await }
+    });
+}
+
+/// What is to be done next.
+enum Plan {
+    /// Ask for a page of recipients.
+    Select { filter: Filter, page: Position, chunk: i32 },
+    /// Hand a chunk over.
+    Send { message: String, chunk: i32, members: Vec<String> },
+    /// Take back a chunk whose outcome is not known, since the mailing was cancelled.
+    TakeBack { chunk: i32 },
+    /// Nothing more.
+    Nothing,
+}
+
+/// What a step brought.
+enum Step {
+    Begun,
+    Selected { chunk: i32, contractors: Vec<String>, next: Option<Position> },
+    SelectAnew,
+    Sent { chunk: i32, rejections: Vec<Rejection> },
+    TakenBack { chunk: i32, removed: u32 },
+}
+
+struct Sender<'a> {
+    tools: &'a Tools,
+    running: &'a Running<SendMailing>,
+}
+
+impl Sender<'_> {
+    async fn run(&self) -> TaskResult {
+        let Some(park) = self.running.park.clone() else {
+            return Err(Failure::Dead(Error::internal("a task of no park")));
+        };
+        let until = Instant::now() + self.tools.settings.mailing_slice();
+        let mut progressed = false;
+        let mut step = Step::Begun;
+        loop {
+            let ended = async {
+                let plan = self.write(&park, &step).await?;
+                self.carry_out(&park, plan).await
+            };
+            match ended.await {
+                Ok(None) => return Ok(Outcome::Done),
+                Ok(Some(next)) => step = next,
+                Err(error) if progressed => {
+                    tracing::debug!(code = error.code(), cause = error.chain(), "mailing held up");
+                    return Ok(Outcome::Snooze(error.retry_after().unwrap_or(AFTER_PROGRESS)));
+                }
+                Err(error) => return self.failed(&park, error).await,
+            }
+            if Instant::now() >= until {
+                // What the last step brought must be written before others have their turn.
+                let wrote = self.write(&park, &step).await;
+                return wrote
+                    .map(|plan| match plan {
+                        Plan::Nothing => Outcome::Done,
+                        _ => Outcome::Continue,
+                    })
+                    .map_err(Into::into);
+            }
+            progressed = true;
+        }
+    }
+
+    /// The last attempt gives the mailing up.
+    async fn failed(&self, park: &ParkId, error: Error) -> TaskResult {
+        if self.running.attempt >= self.running.max_attempts {
+            let id = &self.running.task.mailing_id;
+            let give_up = async |connection: &mut Connection| {
+                self.running.fence(connection).await?;
+                give_up(connection, park, id, error.code()).await
+            };
+            if self.tools.database.transaction(&self.running.context, give_up).await? {
+                self.tools.metrics.mailing("failed");
+            }
+        }
+        Err(error.into())
+    }
+
+    /// Writes what a step brought and decides the next one, in one transaction.
+    async fn write(&self, park: &ParkId, step: &Step) -> Result<Plan> {
+        let id = &self.running.task.mailing_id;
+        let mut finished = None;
+        let mut reached = (0, 0);
+        let work = async |connection: &mut Connection| {
+            self.running.fence(connection).await?;
+            let key = Key { park, id };
+            let Some(row) = store::lock(connection, park, id).await? else {
+                self.running.complete_in(connection).await?;
+                return Ok(Plan::Nothing);
+            };
+            reached = self.note(connection, key, step).await?;
+            let row = store::find(connection, park, id).await?.unwrap_or(row);
+            let plan = self.plan(connection, key, &row).await?;
+            if let Plan::Nothing = plan {
+                finished = self.finish(connection, key, &row).await?.then(|| row.due_at());
+                self.running.complete_in(connection).await?;
+            }
+            Ok(plan)
+        };
+        let plan = self.tools.database.transaction(&self.running.context, work).await?;
+        self.tools.metrics.recipients("sent", reached.0);
+        self.tools.metrics.recipients("failed", reached.1);
+        if let Some(due_at) = finished {
+            self.tools.metrics.mailing("sent");
+            let took = Timestamp::now().duration_since(due_at).as_secs_f64();
+            self.tools.metrics.delivery.observe(took.max(0.0));
+        }
+        Ok(plan)
+    }
+
+    /// Writes what a step brought; how many drivers were reached, and how many could not be.
+    async fn note(
+        &self,
+        connection: &mut Connection,
+        key: Key<'_>,
+        step: &Step,
+    ) -> Result<(u64, u64)> {
+        match step {
+            Step::Begun => {}
+            Step::Selected { chunk, contractors, next } => {
+                chunks::add(connection, key, *chunk, contractors, next.as_ref()).await?;
+            }
+            Step::SelectAnew => chunks::select_anew(connection, key).await?,
+            Step::Sent { chunk, rejections } => {
+                let sent = chunks::settle(connection, key, *chunk, rejections).await?;
+                return Ok((sent.unsigned_abs(), rejections.len() as u64));
+            }
+            Step::TakenBack { chunk, removed } => {
+                chunks::settle_taken_back(connection, key, *chunk, *removed).await?;
+            }
+        }
+        Ok((0, 0))
+    }
+
+    async fn plan(
+        &self,
+        connection: &mut Connection,
+        key: Key<'_>,
+        row: &MailingRow,
+    ) -> Result<Plan> {
+        match row.status()? {
+            MailingStatus::Cancelled => {
+                if let Some(chunk) = chunks::in_flight(connection, key).await? {
+                    return Ok(Plan::TakeBack { chunk });
+                }
+                if chunks::to_recall(connection, key).await?.is_some() {
+                    let task = RecallMailing::task(key.park, key.id);
+                    let context = &self.running.context;
+                    self.tools.tasks.enqueue(connection, context, task).await?;
+                }
+                return Ok(Plan::Nothing);
+            }
+            MailingStatus::Sent | MailingStatus::Failed => return Ok(Plan::Nothing),
+            MailingStatus::Created | MailingStatus::Scheduled => {
+                let status = MailingStatus::Sending;
+                store::set_status(connection, key.park, key.id, status, None).await?;
+            }
+            MailingStatus::Sending => {}
+        }
+        if let Some(page) = row.next_page()? {
+            return Ok(Plan::Select { filter: row.filter(), page, chunk: row.next_chunk });
+        }
+        let Some(chunk) = chunks::begin_next(connection, key).await? else {
+            return Ok(Plan::Nothing);
+        };
+        let members = chunks::members(connection, key, chunk).await?;
+        Ok(Plan::Send { message: row.message.clone(), chunk, members })
+    }
+
+    /// Ends a mailing whose chunks all have their outcome; whether it was sent now.
+    async fn finish(
+        &self,
+        connection: &mut Connection,
+        key: Key<'_>,
+        row: &MailingRow,
+    ) -> Result<bool> {
+        let is_open = matches!(
+            row.status()?,
+            MailingStatus::Created | MailingStatus::Scheduled | MailingStatus::Sending
+        );
+        if is_open {
+            store::set_status(connection, key.park, key.id, MailingStatus::Sent, None).await?;
+            templates::note_sent(connection, key.park, &row.template_id).await?;
+        }
+        Ok(is_open)
+    }
+
+    /// Carries a plan out; `None` when there was nothing to do.
+    async fn carry_out(&self, park: &ParkId, plan: Plan) -> Result<Option<Step>> {
+        let context = &self.running.context;
+        match plan {
+            Plan::Nothing => Ok(None),
+            Plan::Select { filter, page, chunk } => {
+                let audience = Audience::new(&filter);
+                match audience.page(&self.tools.parks, context, park, &page).await {
+                    Ok((drivers, next)) => {
+                        let contractors = drivers.into_iter().map(|driver| driver.id).collect();
+                        Ok(Some(Step::Selected { chunk, contractors, next }))
+                    }
+                    // The page before is too old for `parks`: whoever is selected already stays so.
+                    Err(UpstreamError::Status { status, .. })
+                        if status.as_u16() == 400 && page != Position::default() =>
+                    {
+                        Ok(Some(Step::SelectAnew))
+                    }
+                    Err(error) => Err(error.into_error("parks_unavailable")),
+                }
+            }
+            Plan::Send { message, chunk, members } => {
+                let rejections = self.hand_over(park, &message, chunk, &members).await?;
+                Ok(Some(Step::Sent { chunk, rejections }))
+            }
+            Plan::TakeBack { chunk } => {
+                let request = request_id(&self.running.task.mailing_id, chunk);
+                let removed = self.tools.feeds.remove(context, &request).await;
+                let removed = removed.map_err(|error| error.into_error("feeds_unavailable"))?;
+                Ok(Some(Step::TakenBack { chunk, removed }))
+            }
+        }
+    }
+
+    /// Hands a chunk to `feeds`; whom it rejects.
+    async fn hand_over(
+        &self,
+        park: &ParkId,
+        message: &str,
+        chunk: i32,
+        members: &[String],
+    ) -> Result<Vec<Rejection>> {
+        let parsed = Message::parse(message).map_err(Error::internal)?;
+        let names =
+            if parsed.is_personal() { self.names(park, members).await? } else { HashMap::new() };
+        let recipients: Vec<Recipient<'_>> = members
+            .iter()
+            .map(|contractor_id| Recipient {
+                contractor_id,
+                text: parsed.is_personal().then(|| {
+                    parsed.for_driver(names.get(contractor_id).map_or("", String::as_str))
+                }),
+            })
+            .collect();
+        let payload = Payload { text: &parsed.for_driver(""), kind: "mailing" };
+        let request = request_id(&self.running.task.mailing_id, chunk);
+        let context = &self.running.context;
+        let delivered = self
+            .tools
+            .feeds
+            .create(context, &request, park, &recipients, &payload)
+            .await
+            .map_err(|error| error.into_error("feeds_unavailable"))?;
+        let rejection = |contractor_id: &String| {
+            let channel = channel(park, contractor_id);
+            if delivered.channels.contains_key(&channel) {
+                return None;
+            }
+            let code = delivered.rejected.get(&channel).map_or("not_confirmed", String::as_str);
+            let code: String = code.chars().filter(char::is_ascii_graphic).take(64).collect();
+            Some(Rejection { contractor_id: contractor_id.clone(), code })
+        };
+        Ok(members.iter().filter_map(rejection).collect())
+    }
+
+    /// What the drivers of a chunk are called now. It is not kept anywhere.
+    async fn names(&self, park: &ParkId, members: &[String]) -> Result<HashMap<String, String>> {
+        let mut names = HashMap::with_capacity(members.len());
+        for ids in members.chunks(PAGE) {
+            let filter = DriverFilter { ids, ..DriverFilter::default() };
+            let page = self.tools.parks.drivers(&self.running.context, park, &filter, None).await;
+            let page = page.map_err(|error| error.into_error("parks_unavailable"))?;
+            let drivers = page.driver_profiles.into_iter();
+            names.extend(drivers.filter_map(|driver| Some((driver.id, driver.first_name?))));
+        }
+        Ok(names)
+    }
+}
+
+/// Gives a mailing up, unless it is over; whether that is news.
+pub(super) async fn give_up(
+    connection: &mut Connection,
+    park: &ParkId,
+    id: &str,
+    code: &str,
+) -> Result<bool> {
+    let Some(row) = store::lock(connection, park, id).await? else { return Ok(false) };
+    let is_open = matches!(
+        row.status()?,
+        MailingStatus::Created | MailingStatus::Scheduled | MailingStatus::Sending
+    );
+    if is_open {
+        store::set_status(connection, park, id, MailingStatus::Failed, Some(code)).await?;
+    }
+    Ok(is_open)
+}
