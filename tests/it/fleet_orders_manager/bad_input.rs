@@ -64,7 +64,7 @@ async fn a_wrong_value_is_told_with_its_place() {
             }
         }
     }
-    assert_eq!(tried, 62, "each value on each route that takes it");
+    assert_eq!(tried, 67, "each value on each route that takes it");
     assert_eq!(desk.all_calls(), 0);
 }
 

@@ -77,6 +77,8 @@ async fn nothing_is_shown_at(level: &str) {
         ("FLEET__FLEET_ORDERS_MANAGER__PARK_TTL_MS", "1"),
         ("FLEET__FLEET_ORDERS_MANAGER__PARK_STALE_MS", "2"),
         ("FLEET__UPSTREAMS__INT_API__BREAKER_FAILURES", "1000000"),
+        ("FLEET__UPSTREAMS__PERSONAL__BREAKER_FAILURES", "1000000"),
+        ("FLEET__UPSTREAMS__FLEET_PARKS__BREAKER_FAILURES", "1000000"),
     ];
     let mut server = Server::start(&config, &env).await;
     let orders = dispatcher(&server.anonymous(), DOMAIN);
@@ -99,6 +101,10 @@ async fn nothing_is_shown_at(level: &str) {
     }
     let metrics = server.anonymous().get("metrics").await.text();
     sandbox.set_fault("int-api", json!({"kind": "close", "route": "/info"})).unwrap();
+    eventually("all is well but for one route", async || {
+        orders.post("orders/draft", marked()).await.status == 200
+    })
+    .await;
     let lost = order_id(&orders.post("orders/draft", marked()).await.expect(200));
     commit(&orders, &lost).await.expect(200);
     server.signal("TERM");
