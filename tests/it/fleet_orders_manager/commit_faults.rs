@@ -230,6 +230,19 @@ async fn an_int_api_that_hangs_is_named_within_the_callers_time() {
     desk.assert_placed_once(&id).await;
 }
 
+/// After the caller was told to come back.
+#[actix_web::test]
+async fn an_order_that_lands_late_is_found_by_the_next_commit() {
+    let (desk, id) = desk().await;
+    desk.app.fault("int-api", json!({"kind": "delay", "ms": 1_500, "route": "/commit"}));
+    let hasty = desk.dispatcher.header("X-Request-Timeout-Ms", "1000");
+    let reply = commit(&hasty, &id).await;
+    reply.problem(504, "int_api_unavailable");
+    assert!(come_back(&reply) >= 1);
+    eventually("it lands", async || desk.the_order().status == "committed").await;
+    desk.assert_placed_once(&id).await;
+}
+
 /// Every way to fail, of the commit and of asking what became of it.
 #[actix_web::test]
 async fn no_fault_makes_a_4xx_or_a_second_order() {

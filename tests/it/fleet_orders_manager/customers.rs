@@ -110,6 +110,19 @@ async fn a_fleet_customers_that_is_down_is_told_when_it_is_back() {
     assert_eq!(desk.customers_total("recorded").await, 2.0);
 }
 
+#[actix_web::test]
+async fn an_order_committed_again_by_another_process_is_counted_once() {
+    let desk = Desk::with_customers("").await;
+    let id = desk.committed(trip()).await;
+    let known = customer(&desk.app.dispatcher(CUSTOMERS, PARK)).await;
+    let desk = Desk::of(desk.app.restarted().await);
+    let edit = json!({"order_id": id, "revision": 2, "classes": ["comfort"]});
+    desk.dispatcher.post("orders/edit", edit).await.expect(200);
+    desk.commit(&id).await.expect(200);
+    eventually("it was told again", async || desk.customers_total("recorded").await == 1.0).await;
+    assert_eq!(customer(&desk.app.dispatcher(CUSTOMERS, PARK)).await, known);
+}
+
 /// The answer is lost after the work: the second call counts nothing.
 #[actix_web::test]
 async fn an_order_is_counted_once_however_often_it_is_told() {

@@ -55,6 +55,17 @@ async fn what_cannot_be_recorded_in_time_is_given_up() {
 }
 
 #[actix_web::test]
+async fn what_can_never_be_recorded_is_not_tried_again() {
+    let desk = Desk::with_customers("").await;
+    let id = desk.drafted(trip()).await;
+    let unknown = json!({"kind": "answer", "status": 404, "body": {"code": "x"}, "route": "/info"});
+    desk.app.fault("int-api", unknown);
+    desk.commit(&id).await.expect(200);
+    eventually("it is lost", async || desk.customers_total("lost_refused").await == 1.0).await;
+    assert_eq!((desk.calls("info"), desk.customers_waiting().await), (1, 0.0));
+}
+
+#[actix_web::test]
 async fn what_waits_when_the_process_stops_is_recorded_first() {
     let mut desk = Desk::with_customers("").await;
     desk.app.fault("int-api", json!({"kind": "delay", "ms": 500, "route": "/info"}));

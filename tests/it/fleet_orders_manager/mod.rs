@@ -3,6 +3,7 @@
 
 mod alone;
 mod bad_input;
+mod changes;
 mod commit_faults;
 mod commit_storms;
 mod customers;
