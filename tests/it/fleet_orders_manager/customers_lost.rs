@@ -11,7 +11,7 @@ const NOBODY: &str = "[upstreams.fleet_customers]\nbase_url = 'http://127.0.0.1:
 
 #[actix_web::test]
 async fn what_a_full_queue_does_not_take_is_counted_and_can_be_made_good() {
-    const ORDERS: u32 = 12;
+    const ORDERS: u64 = 12;
     let desk = Desk::with_customers(
         "[upstreams.int_api]\ntimeout_ms = 300\nattempts = 1\nbreaker_failures = 1000000\n\
          [fleet_orders_manager]\ncustomers_waiting = 1\n",
@@ -24,13 +24,13 @@ async fn what_a_full_queue_does_not_take_is_counted_and_can_be_made_good() {
     }
     let lost = desk.customers_total("lost_queue_full").await;
     // Four are being recorded, one waits.
-    assert!(lost >= f64::from(ORDERS - 5), "{lost}");
-    assert_eq!(lost + desk.customers_waiting().await, f64::from(ORDERS));
+    assert!(lost >= ORDERS - 5, "{lost}");
+    assert_eq!(lost + desk.customers_waiting().await, ORDERS);
 
     desk.app.sandbox.clear_fault("int-api");
-    let none_waits = async || desk.customers_waiting().await == 0.0;
+    let none_waits = async || desk.customers_waiting().await == 0;
     eventually("those that waited are recorded", none_waits).await;
-    assert_eq!(desk.customers_total("recorded").await, f64::from(ORDERS) - lost);
+    assert_eq!(desk.customers_total("recorded").await, ORDERS - lost);
     for id in &ids {
         desk.commit(id).await.expect(200);
         eventually("it is recorded", none_waits).await;
@@ -44,14 +44,14 @@ async fn what_cannot_be_recorded_in_time_is_given_up() {
     let desk =
         Desk::alone(&format!("{NOBODY}[fleet_orders_manager]\ncustomers_give_up_ms = 500\n")).await;
     let id = desk.committed(trip()).await;
-    let given_up = async |count: f64| {
+    let given_up = async |count: u64| {
         eventually("it is given up", async || desk.customers_total("lost_given_up").await == count)
             .await;
-        assert_eq!(desk.customers_waiting().await, 0.0);
+        assert_eq!(desk.customers_waiting().await, 0);
     };
-    given_up(1.0).await;
+    given_up(1).await;
     desk.commit(&id).await.expect(200);
-    given_up(2.0).await;
+    given_up(2).await;
 }
 
 #[actix_web::test]
@@ -61,8 +61,8 @@ async fn what_can_never_be_recorded_is_not_tried_again() {
     let unknown = json!({"kind": "answer", "status": 404, "body": {"code": "x"}, "route": "/info"});
     desk.app.fault("int-api", unknown);
     desk.commit(&id).await.expect(200);
-    eventually("it is lost", async || desk.customers_total("lost_refused").await == 1.0).await;
-    assert_eq!((desk.calls("info"), desk.customers_waiting().await), (1, 0.0));
+    eventually("it is lost", async || desk.customers_total("lost_refused").await == 1).await;
+    assert_eq!((desk.calls("info"), desk.customers_waiting().await), (1, 0));
 }
 
 #[actix_web::test]

@@ -126,18 +126,18 @@ impl Desk {
         the_order(&self.app.sandbox)
     }
 
-    async fn orders_total(&self, step: &str, outcome: &str) -> f64 {
+    async fn orders_total(&self, step: &str, outcome: &str) -> u64 {
         let labels = format!("outcome=\"{outcome}\",step=\"{step}\"");
-        self.app.metric(&format!("fleet_orders_manager_orders_total{{{labels}}}")).await
+        self.app.count(&format!("fleet_orders_manager_orders_total{{{labels}}}")).await
     }
 
-    async fn customers_total(&self, outcome: &str) -> f64 {
+    async fn customers_total(&self, outcome: &str) -> u64 {
         let name = "fleet_orders_manager_customers_total";
-        self.app.metric(&format!("{name}{{outcome=\"{outcome}\"}}")).await
+        self.app.count(&format!("{name}{{outcome=\"{outcome}\"}}")).await
     }
 
-    async fn customers_waiting(&self) -> f64 {
-        self.app.metric("fleet_orders_manager_customers_waiting").await
+    async fn customers_waiting(&self) -> u64 {
+        self.app.count("fleet_orders_manager_customers_waiting").await
     }
 }
 

@@ -25,9 +25,9 @@ impl Desk {
         self.app.sandbox.calls("fleet-parks", "GET /v1/parks/{park_id}")
     }
 
-    async fn lookups(&self, outcome: &str) -> f64 {
+    async fn lookups(&self, outcome: &str) -> u64 {
         let name = "fleet_orders_manager_park_lookups_total";
-        self.app.metric(&format!("{name}{{outcome=\"{outcome}\"}}")).await
+        self.app.count(&format!("{name}{{outcome=\"{outcome}\"}}")).await
     }
 
     /// A park that was looked up, and whose time is over.
@@ -50,8 +50,8 @@ async fn a_park_is_asked_for_once() {
     desk.drafted(trip()).await;
     assert_eq!(desk.asked(), 1);
     let (misses, hits) = (desk.lookups("miss").await, desk.lookups("hit").await);
-    assert!(misses >= 1.0 && misses + hits == 51.0, "{misses} + {hits}");
-    assert_eq!(desk.app.metric("fleet_orders_manager_park_age_seconds_count").await, 51.0);
+    assert!(misses >= 1 && misses + hits == 51, "{misses} + {hits}");
+    assert_eq!(desk.app.count("fleet_orders_manager_park_age_seconds_count").await, 51);
     desk.stranger.post("orders/estimate", trip()).await.expect(200);
     assert_eq!(desk.asked(), 2, "another park is another");
 }
@@ -65,8 +65,8 @@ async fn an_old_park_is_refreshed_once_while_everybody_uses_it() {
         reply.expect(200);
     }
     assert_eq!(desk.asked(), 2, "one refresh");
-    assert_eq!(desk.lookups("stale").await, 50.0);
-    assert_eq!((desk.lookups("miss").await, desk.lookups("hit").await), (1.0, 0.0));
+    assert_eq!(desk.lookups("stale").await, 50);
+    assert_eq!((desk.lookups("miss").await, desk.lookups("hit").await), (1, 0));
 }
 
 #[actix_web::test]
@@ -98,8 +98,8 @@ async fn an_old_park_is_used_while_fleet_parks_is_down() {
         };
         eventually("it was asked again and again", asked).await;
         desk.estimate().await.expect(200);
-        assert!(desk.lookups("stale").await >= 3.0, "{fault}");
-        assert_eq!(desk.lookups("failed").await, 0.0, "{fault}");
+        assert!(desk.lookups("stale").await >= 3, "{fault}");
+        assert_eq!(desk.lookups("failed").await, 0, "{fault}");
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_park_that_is_too_old_is_not_used() {
     reply.problem(503, "fleet_parks_unavailable");
     assert!(come_back(&reply) >= 1);
     assert_eq!(desk.all_calls(), before, "nothing goes on");
-    assert!(desk.lookups("failed").await >= 2.0);
+    assert!(desk.lookups("failed").await >= 2);
     desk.app.sandbox.clear_fault("fleet-parks");
     eventually("it is back", async || desk.estimate().await.status == 200).await;
 }

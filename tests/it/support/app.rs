@@ -209,6 +209,11 @@ impl TestApp {
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().expect("a number"))
     }
+
+    /// The same of a metric that counts whole things.
+    pub async fn count(&self, series: &str) -> u64 {
+        format!("{:.0}", self.metric(series).await).parse().expect("a count")
+    }
 }
 
 /// A server on a thread of its own.
