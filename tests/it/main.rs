@@ -15,6 +15,7 @@
 )]
 
 mod fleet_customers;
+mod fleet_orders_manager;
 mod platform;
 mod support;
 mod upstream;

@@ -5,7 +5,7 @@ use fleet::domains::COMPILED;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{DOMAIN, NOBODY, PARK};
+use super::{NOBODY, PARK};
 use crate::support::app::TestApp;
 use crate::support::client::{Caller, Reply};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join, join_all};
 use serde_json::json;
 
-use super::{DOMAIN, PARK, counted, order_of, passenger};
+use super::{DOMAIN, PARK, order_of, passenger};
 use crate::support::app::TestApp;
 use crate::support::client::{Caller, Reply};
 use crate::support::eventually;
@@ -43,7 +43,7 @@ async fn a_service_that_hangs_takes_no_more_than_the_callers_patience() {
         caller.post("customers/find-by-phone", json!({"phone": "+79990000001"})).await
     };
     within(300, &dispatcher, find).await.problem(504, "deadline_exceeded");
-    assert_eq!(counted(&app, "http_requests_in_flight").await, 0);
+    assert_eq!(app.count("http_requests_in_flight").await, 0);
     app.sandbox.clear_fault("personal");
     find(dispatcher).await.problem(404, "customer_not_found");
 }

@@ -17,8 +17,6 @@ mod traces;
 
 use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
-
 /// The domain through whose routes the platform is tried.
 const DOMAIN: &str = "fleet-customers";
 const PARK: &str = "park-1";
@@ -33,10 +31,4 @@ fn order_of(id: &str) -> Value {
 /// The personal phone id of the test's passenger `number`.
 fn passenger(number: usize) -> String {
     format!("{number:032x}")
-}
-
-/// A metric that counts whole things.
-async fn counted(app: &TestApp, series: &str) -> u64 {
-    let value = app.metric(series).await;
-    format!("{value:.0}").parse().expect("a count")
 }

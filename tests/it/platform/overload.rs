@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::{DOMAIN, PARK, counted, order_of, passenger};
+use super::{DOMAIN, PARK, order_of, passenger};
 use crate::support::app::TestApp;
 use crate::support::eventually;
 
@@ -22,7 +22,7 @@ async fn requests_beyond_the_limit_are_shed_and_the_accepted_ones_served() {
     let accepted = join_all((0..4).map(|_| find()));
     let meanwhile = async {
         eventually("all four are under way", async || {
-            counted(&app, "http_requests_in_flight").await == 4
+            app.count("http_requests_in_flight").await == 4
         })
         .await;
         let started = Instant::now();
@@ -45,8 +45,8 @@ async fn requests_beyond_the_limit_are_shed_and_the_accepted_ones_served() {
     for reply in accepted {
         reply.problem(404, "customer_not_found");
     }
-    assert_eq!(counted(&app, "http_requests_shed_total").await, 7);
-    assert_eq!(counted(&app, "http_requests_in_flight").await, 0);
+    assert_eq!(app.count("http_requests_shed_total").await, 7);
+    assert_eq!(app.count("http_requests_in_flight").await, 0);
     dispatcher.get("customers").await.expect(200);
 }
 
@@ -65,13 +65,11 @@ async fn callers_whose_connection_is_reset_give_their_places_back_at_once() {
         let mut stream = TcpStream::connect(app.addr()).await.unwrap();
         stream.set_zero_linger().unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        eventually("it is under way", async || counted(&app, "http_requests_in_flight").await == 1)
+        eventually("it is under way", async || app.count("http_requests_in_flight").await == 1)
             .await;
         drop(stream);
-        eventually("its place is free", async || {
-            counted(&app, "http_requests_in_flight").await == 0
-        })
-        .await;
+        eventually("its place is free", async || app.count("http_requests_in_flight").await == 0)
+            .await;
     }
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
@@ -94,7 +92,7 @@ async fn an_exhausted_pool_sheds_and_recovers() {
     }));
     let meanwhile = async {
         eventually("both connections are taken", async || {
-            counted(&app, "database_pool_in_use").await == 2
+            app.count("database_pool_in_use").await == 2
         })
         .await;
         let started = Instant::now();

@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use serde_json::json;
 
 use super::rig::Rig;
-use super::{DOMAIN, NOBODY, PARK, counted, order_of, passenger};
+use super::{DOMAIN, NOBODY, PARK, order_of, passenger};
 use crate::support::app::TestApp;
 use crate::support::raw::{self, exchange};
 
@@ -171,7 +171,7 @@ async fn a_body_that_ends_early_is_refused_and_takes_nothing_along() {
         assert_problem(Some(reply), 400, "body_incomplete");
     }
     assert_eq!(app.anonymous().get("livez").await.text(), "ok\n");
-    assert_eq!(counted(&app, "http_requests_in_flight").await, 0);
+    assert_eq!(app.count("http_requests_in_flight").await, 0);
 }
 
 #[actix_web::test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use actix_web::rt::System;
@@ -37,7 +37,6 @@ pub struct Builder {
     domains: Option<String>,
     database: Option<TestDatabase>,
     without_database: bool,
-    sandbox: Option<Arc<Sandbox>>,
     does_not_wait: bool,
 }
 
@@ -66,12 +65,6 @@ impl Builder {
         self
     }
 
-    /// Stand-ins that another server has, too.
-    pub fn sandbox(mut self, sandbox: &Arc<Sandbox>) -> Self {
-        self.sandbox = Some(Arc::clone(sandbox));
-        self
-    }
-
     /// Does not wait until the server is ready.
     pub fn without_waiting(mut self) -> Self {
         self.does_not_wait = true;
@@ -82,7 +75,7 @@ impl Builder {
     pub async fn start(self) -> TestApp {
         let database =
             self.database.or_else(|| (!self.without_database).then(TestDatabase::create));
-        let sandbox = self.sandbox.unwrap_or_else(|| Arc::new(start_sandbox()));
+        let sandbox = start_sandbox();
         let url = database.as_ref().map_or_else(|| NO_DATABASE.to_owned(), TestDatabase::url);
         let mut texts = vec![configuration(&url, &sandbox)];
         texts.extend(self.domains);
@@ -133,7 +126,7 @@ pub struct TestApp {
     root: Caller,
     server: Option<Server>,
     source: ConfigSource,
-    pub sandbox: Arc<Sandbox>,
+    pub sandbox: Sandbox,
     database: Option<TestDatabase>,
 }
 
@@ -215,6 +208,11 @@ impl TestApp {
         let text = self.root.get("metrics").await.text();
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// The same of a metric that counts whole things.
+    pub async fn count(&self, series: &str) -> u64 {
+        format!("{:.0}", self.metric(series).await).parse().expect("a count")
     }
 }
 

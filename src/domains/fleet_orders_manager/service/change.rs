@@ -79,7 +79,10 @@ impl Orders {
                 Err(error) => return Err(failure(error)),
             }
         }
-        Err(last.map_or_else(not_found, failure))
+        match last {
+            Some(error) => Err(self.with_current(asker, &cancel.order_id, error).await),
+            None => Err(not_found()),
+        }
     }
 
     /// A stale revision is answered with the order as it is now, if `int-api` can show it.

@@ -127,15 +127,11 @@ impl Orders {
             ];
             members.body(&["phone"], &named(added))
         };
-        match self.phone_id(&asker.context, Phone::Known(phone)).await? {
-            Some(id) => {
-                self.int_api.active(&asker.context, search(id.as_str())?).await.map_err(failure)
-            }
-            None => {
-                let nobody = Uuid::new_v4().simple().to_string();
-                self.nobodys_orders(asker, search(&nobody)?).await
-            }
-        }
+        let Some(id) = self.phone_id(&asker.context, Phone::Known(phone)).await? else {
+            let nobody = Uuid::new_v4().simple().to_string();
+            return self.nobodys_orders(asker, search(&nobody)?).await;
+        };
+        self.int_api.active(&asker.context, search(id.as_str())?).await.map_err(failure)
     }
 
     /// No orders, in the time that looking for some takes: it must not tell whether any park knows
