@@ -17,4 +17,5 @@
 mod fleet_customers;
 mod platform;
 mod support;
+mod tasks;
 mod upstream;
