@@ -2,6 +2,7 @@
 //! over all of them: buffers are counted, as time says little on a busy machine.
 
 use super::rig::{Note, World, note};
+use super::wake_ups::sessions_end;
 
 /// Buffers that the sessions of this database have touched, as far as they have told; they tell at
 /// their end.
@@ -15,7 +16,7 @@ const FROM_THE_START: &str = "EXPLAIN (ANALYZE, BUFFERS) SELECT tag FROM task_qu
 #[actix_web::test]
 async fn claims_touch_few_buffers_while_the_vacuum_horizon_is_held() {
     const TASKS: i64 = 10_000;
-    const MORE: i64 = 200;
+    const MORE: i64 = 1_000;
     let world = World::make().await;
     world.test.execute("ALTER TABLE task_queue.tasks SET (autovacuum_enabled = off)").await;
     let holder = world.test.connect().await;
@@ -30,18 +31,16 @@ async fn claims_touch_few_buffers_while_the_vacuum_horizon_is_held() {
     let naive = buffers_from_the_start(&world).await;
     assert!(naive > 200, "the horizon is not held: {naive}");
 
-    // A second round of the keeper has found the front.
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let touched = async || {
-        world.test.execute("SELECT pg_stat_force_next_flush()").await;
+        sessions_end(&world).await;
         world.test.count(TOUCHED).await
     };
     instance.stop().await;
     drop(instance);
-    super::wake_ups::sessions_end(&world).await;
     let before = touched().await;
 
-    let instance = world.instance_with("threads = 1\nconcurrency = 64\npoll_ms = 1000\n");
+    // An instance that is new to all this.
+    let instance = world.instance_with("threads = 1\nconcurrency = 64\n");
     let numbers = instance.note_numbers::<Note>();
     for number in 0..MORE {
         instance.enqueue(note(number)).await.unwrap();
@@ -50,7 +49,6 @@ async fn claims_touch_few_buffers_while_the_vacuum_horizon_is_held() {
     world.drained().await;
     instance.stop().await;
     drop(instance);
-    super::wake_ups::sessions_end(&world).await;
     let each = (touched().await - before) / MORE;
     assert!(each < naive / 2, "{each} buffers a task; a look from the start touches {naive}");
     holder.batch_execute("COMMIT").await.unwrap();

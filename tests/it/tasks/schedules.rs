@@ -122,7 +122,7 @@ async fn while_a_ticks_task_is_there_the_next_tick_passes() {
     let world = World::make().await;
     let instance = world.instance();
     instance.tasks.every("often", Duration::from_millis(50), || Note { number: 1 });
-    let ticks = "SELECT count(*) FROM task_queue.schedules WHERE next_at > $1::timestamptz";
+    let ticks = "SELECT count(*) FROM task_queue.schedules WHERE next_at > $1";
     let now = jiff::Timestamp::now().to_string();
     eventually("ticks pass", async || {
         let sql = ticks.replace("$1", &format!("'{now}'::timestamptz + interval '500 ms'"));
