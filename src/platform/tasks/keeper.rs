@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
@@ -31,6 +32,8 @@ const CLEAN_EVERY: Duration = Duration::from_mins(5);
 const MOST_COUNTED: i64 = 50_000;
 /// The first pause between rounds; it doubles up to `tasks.poll_ms`.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
+/// While tasks are claimed, rounds come so many times as often.
+const BUSY: u32 = 4;
 /// The longest pause while the database fails.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -149,7 +152,8 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     loop {
         let round = keeper.round().await;
         let longest = match keeper.inner.note(round) {
-            Ok(()) => usual,
+            Ok(true) => usual / BUSY,
+            Ok(false) => usual,
             Err(_) => LAST_PAUSE.max(usual),
         };
         pause = (pause * 2).min(longest);
@@ -178,10 +182,13 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn round(&mut self) -> Result<()> {
+    /// Says whether any queue is busy.
+    async fn round(&mut self) -> Result<bool> {
         let queues = self.inner.registry.queues();
         self.promote(&queues).await?;
+        let mut busy = false;
         for queue in &queues {
+            busy |= queue.busy.swap(false, Ordering::Relaxed);
             self.look(queue).await?;
         }
         if self.rescue.has_come() {
@@ -193,7 +200,7 @@ impl Keeper {
         if self.clean.has_come() {
             self.clean().await?;
         }
-        Ok(())
+        Ok(busy)
     }
 
     async fn promote(&self, queues: &[Arc<Queue>]) -> Result<()> {

@@ -5,16 +5,8 @@ use fleet::platform::error::{Error, Result};
 use fleet::platform::tasks::{NewTask, Priority, Selection};
 use jiff::{SignedDuration, Timestamp};
 
-use super::rig::{Letter, Note, World, context, note, park, task};
+use super::rig::{Letter, Note, Other, World, context, note, park};
 use crate::support::eventually;
-
-task!(Other, "other", "notes");
-
-impl From<Other> for i64 {
-    fn from(other: Other) -> Self {
-        other.number
-    }
-}
 
 #[actix_web::test]
 async fn a_rolled_back_transaction_leaves_no_task() {

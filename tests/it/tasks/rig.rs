@@ -38,6 +38,7 @@ macro_rules! task {
 pub(super) use task;
 
 task!(Note, "note", "notes");
+task!(Other, "other", "notes");
 
 /// A task with a text in it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -223,6 +224,12 @@ impl Drop for Instance {
 impl From<Note> for i64 {
     fn from(note: Note) -> Self {
         note.number
+    }
+}
+
+impl From<Other> for i64 {
+    fn from(other: Other) -> Self {
+        other.number
     }
 }
 
