@@ -18,4 +18,5 @@ mod fleet_customers;
 mod fleet_orders_manager;
 mod platform;
 mod support;
+mod tasks;
 mod upstream;

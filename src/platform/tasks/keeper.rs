@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
@@ -24,11 +25,15 @@ const BATCH: i64 = 1_000;
 /// Batches in one round.
 const MOST_BATCHES: usize = 100;
 /// Looks from the very start take at most this share of the time, as one in so many.
-const SHARE: u32 = 20;
+const SHARE: u32 = 100;
 const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 const CLEAN_EVERY: Duration = Duration::from_mins(5);
 /// Rows of one queue that are counted.
 const MOST_COUNTED: i64 = 50_000;
+/// The first pause between rounds; it doubles up to `tasks.poll_ms`.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+/// While tasks are claimed, rounds come so many times as often.
+const BUSY: u32 = 4;
 /// The longest pause while the database fails.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -141,16 +146,28 @@ pub(super) async fn keep(inner: Arc<Inner>) {
         inner,
     };
     let usual = keeper.inner.settings.poll();
-    let mut pause = usual;
+    let mut changes = keeper.inner.registry.changes();
+    let shutdown = keeper.inner.shutdown.clone();
+    let mut pause = FIRST_PAUSE;
     loop {
         let round = keeper.round().await;
-        pause = match keeper.inner.note(round) {
-            Ok(()) => usual,
-            Err(_) => (pause * 2).min(LAST_PAUSE.max(usual)),
+        let longest = match keeper.inner.note(round) {
+            Ok(true) => usual / BUSY,
+            Ok(false) => usual,
+            Err(_) => LAST_PAUSE.max(usual),
         };
+        pause = (pause * 2).min(longest);
         let jitter = 0.5 + 0.5 * rand::random::<f64>();
-        if keeper.inner.shutdown.wait_or(pause.mul_f64(jitter)).await {
-            return;
+        tokio::select! {
+            () = shutdown.wait() => return,
+            // Of a new queue nothing is known: the first rounds follow each other quickly.
+            news = changes.changed() => {
+                if news.is_err() {
+                    return;
+                }
+                pause = FIRST_PAUSE;
+            }
+            () = tokio::time::sleep(pause.mul_f64(jitter)) => {}
         }
     }
 }
@@ -165,10 +182,13 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn round(&mut self) -> Result<()> {
+    /// Says whether any queue is busy.
+    async fn round(&mut self) -> Result<bool> {
         let queues = self.inner.registry.queues();
         self.promote(&queues).await?;
+        let mut busy = false;
         for queue in &queues {
+            busy |= queue.busy.swap(false, Ordering::Relaxed);
             self.look(queue).await?;
         }
         if self.rescue.has_come() {
@@ -180,7 +200,7 @@ impl Keeper {
         if self.clean.has_come() {
             self.clean().await?;
         }
-        Ok(())
+        Ok(busy)
     }
 
     async fn promote(&self, queues: &[Arc<Queue>]) -> Result<()> {

@@ -31,7 +31,7 @@ mod schedule;
 mod statements;
 mod task;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
@@ -77,6 +77,8 @@ struct Inner {
     runtime: Handle,
     registry: Registry,
     enqueuing: Mutex<HashMap<&'static str, Seen>>,
+    /// Names of the schedules that run.
+    schedules: Mutex<BTreeSet<&'static str>>,
     started: Once,
     /// Threads that run tasks.
     threads: watch::Sender<usize>,
@@ -103,6 +105,7 @@ impl Tasks {
             runtime,
             registry: Registry::default(),
             enqueuing: Mutex::default(),
+            schedules: Mutex::default(),
             started: Once::new(),
             threads: watch::Sender::new(0),
             outage: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! The kinds this process has handlers for, by queue.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub(super) struct Queue {
     pub name: &'static str,
     handlers: Mutex<BTreeMap<&'static str, Handler>>,
     pub fronts: Fronts,
+    /// Whether something was claimed since the keeper looked last.
+    pub busy: AtomicBool,
     /// Grows when there may be something to claim.
     wake: watch::Sender<u64>,
 }
@@ -103,6 +106,7 @@ impl Registry {
                 name: queue,
                 handlers: Mutex::default(),
                 fronts: Fronts::default(),
+                busy: AtomicBool::new(false),
                 wake: watch::Sender::new(0),
             })
         });

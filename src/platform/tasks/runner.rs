@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -185,6 +186,7 @@ impl Worker {
         let context = Context::background("tasks", PATIENCE);
         let claimed = self.inner.database.batched::<ClaimTasks>(&context, statement).await;
         let claimed = self.inner.note(claimed)?;
+        queue.busy.fetch_or(!claimed.is_empty(), Ordering::Relaxed);
         let metrics = &self.inner.metrics;
         metrics.claim.with_label_values(&[queue.name]).observe(sent.elapsed().as_secs_f64());
         let wait = metrics.wait.with_label_values(&[queue.name]);

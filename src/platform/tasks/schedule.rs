@@ -5,7 +5,7 @@
 //! and a session that is ended in between leaves it to the next. A tick that nobody could take is
 //! caught up once, not as often as it was missed.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use diesel::prelude::*;
@@ -53,13 +53,19 @@ type Enqueue = dyn for<'a> Fn(&'a Tasks, &'a mut Connection, &'a Context) -> Box
 impl Tasks {
     /// Enqueues the task that `make` makes, now and then again each time `every` has passed, however
     /// many instances do so under this name. While the task of an earlier tick waits or runs, a tick
-    /// passes without another. Call it once for each name and process, beside [`Tasks::handle`].
+    /// passes without another. Of several calls with one name, the first counts.
     pub fn every<T: Task + Send + Sync>(
         &self,
         name: &'static str,
         every: Duration,
         make: impl Fn() -> T + Send + Sync + 'static,
     ) {
+        let mut running = self.0.schedules.lock().unwrap_or_else(PoisonError::into_inner);
+        // A domain that is started anew comes again.
+        if !running.insert(name) {
+            return;
+        }
+        drop(running);
         let enqueue: Arc<Enqueue> = Arc::new(move |tasks, connection, context| {
             let task = NewTask::new(make()).unique(format!("schedule {name}"));
             async move { tasks.enqueue(connection, context, task).await.map(|_| ()) }.boxed()

@@ -6,6 +6,7 @@ mod configuration;
 mod database_failures;
 mod deadlines;
 mod lifecycle;
+mod listen;
 mod load;
 mod logs;
 mod migrations;

@@ -18,7 +18,7 @@ use crate::platform::tasks::registry::{Handler, Queue};
 use crate::platform::tasks::running::{
     Failure, LEASE_LOST, Lease, Outcome, TaskResult, stored_error,
 };
-use crate::platform::tasks::statements::{Claimed, CompleteTask, PutBack, PutBackTask, To};
+use crate::platform::tasks::statements::{Claim, Claimed, CompleteTask, PutBack, PutBackTask, To};
 use crate::platform::telemetry::otlp;
 use crate::platform::telemetry::trace::TraceContext;
 
@@ -35,6 +35,18 @@ enum Ended {
     Interrupted,
 }
 
+/// Ends the heartbeats of a claim, however its run ends.
+struct Hold<'a> {
+    worker: &'a Worker,
+    claim: Claim,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.worker.held.borrow_mut().remove(&self.claim);
+    }
+}
+
 impl Worker {
     /// Runs a claimed task and stores what became of it. `_place` is taken until then.
     pub(super) async fn run(
@@ -45,6 +57,7 @@ impl Worker {
         _place: OwnedSemaphorePermit,
     ) {
         let claim = claimed.claim();
+        let _hold = Hold { worker: &self, claim };
         let span = tracing::info_span!(
             "task",
             kind = claimed.kind,
@@ -67,7 +80,6 @@ impl Worker {
             self.inner.metrics.attempt(handler.kind, outcome);
         };
         work.instrument(span).await;
-        self.held.borrow_mut().remove(&claim);
     }
 
     async fn attempt(

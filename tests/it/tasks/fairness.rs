@@ -1,0 +1,72 @@
+//! A park that comes with many tasks does not hold up one that comes with few.
+
+use fleet::platform::tasks::NewTask;
+
+use super::rig::{Note, World, note, park};
+
+/// Tasks number 0 to 1999 are park a's, from 10000 on park b's, from 20000 on nobody's.
+fn own(name: &str, number: i64) -> NewTask<Note> {
+    note(number).of_park(&park(name))
+}
+
+#[actix_web::test]
+async fn twenty_tasks_are_served_between_two_thousand() {
+    let world = World::make().await;
+    let instance = world.instance_with("threads = 1\nconcurrency = 1\n");
+    let many: Vec<_> = (0..2000).map(|number| own("a", number)).collect();
+    assert_eq!(instance.enqueue_all(&many).await, 2000);
+    // One by one, in one statement, and of no park.
+    for number in 10_000..10_010 {
+        instance.enqueue(own("b", number)).await.unwrap();
+    }
+    let few: Vec<_> = (10_010..10_020).map(|number| own("b", number)).collect();
+    instance.enqueue_all(&few).await;
+    instance.enqueue_all(&(20_000..20_020).map(note).collect::<Vec<_>>()).await;
+    let numbers = instance.note_numbers::<Note>();
+    numbers.reach(2040).await;
+    let order = numbers.all();
+    for of_few in [10_000..20_000, 20_000..30_000] {
+        let last = order.iter().rposition(|number| of_few.contains(number)).unwrap();
+        assert!(last < 100, "the last of {of_few:?} came as number {last}");
+    }
+    let of_a: Vec<i64> = order.iter().copied().filter(|number| *number < 10_000).collect();
+    assert_eq!(of_a, (0..2000).collect::<Vec<_>>(), "a park's own keep their order");
+}
+
+#[actix_web::test]
+async fn who_comes_while_others_are_served_is_served_soon() {
+    let world = World::make().await;
+    let instance = world.instance_with("threads = 1\nconcurrency = 4\n");
+    let many: Vec<_> = (0..2000).map(|number| own("a", number)).collect();
+    instance.enqueue_all(&many).await;
+    let numbers = instance.note_numbers::<Note>();
+    numbers.reach(300).await;
+    // From another process, which knows nothing of the queue so far.
+    let other = world.instance();
+    let few: Vec<_> = (10_000..10_020).map(|number| own("b", number)).collect();
+    other.enqueue_all(&few).await;
+    let before = numbers.len();
+    numbers.reach(2020).await;
+    let order = numbers.all();
+    let last = order.iter().rposition(|number| *number >= 10_000).unwrap();
+    // What was claimed before, their own turns, and what one look may find late.
+    assert!(last < before + 500, "the last came as number {last}, with {before} before");
+}
+
+#[actix_web::test]
+async fn tasks_that_were_scheduled_or_failed_get_in_line_fairly() {
+    let world = World::make().await;
+    let instance = world.instance_with("threads = 1\nconcurrency = 1\n");
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(300);
+    let many: Vec<_> = (0..1500).map(|number| own("a", number).run_at(soon)).collect();
+    let few: Vec<_> = (10_000..10_020).map(|number| own("b", number).run_at(soon)).collect();
+    instance.enqueue_all(&many).await;
+    instance.enqueue_all(&few).await;
+    // All become ready in few rounds: then they are served.
+    world.test.execute("UPDATE task_queue.tasks SET run_at = now()").await;
+    let numbers = instance.note_numbers::<Note>();
+    numbers.reach(1520).await;
+    let order = numbers.all();
+    let last = order.iter().rposition(|number| *number >= 10_000).unwrap();
+    assert!(last < 1400, "the last of the few came as number {last}");
+}

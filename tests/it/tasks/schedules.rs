@@ -1,0 +1,133 @@
+//! A schedule's task is there once a tick, however many instances know it.
+
+use std::time::Duration;
+
+use fleet::platform::tasks::{Outcome, Running};
+
+use super::rig::{Instance, Note, Numbers, World};
+use crate::support::eventually;
+
+const EVERY: Duration = Duration::from_hours(1);
+const DUE: &str = "UPDATE task_queue.schedules SET next_at = now()";
+
+/// Notes each run of the scheduled task.
+fn scheduled(instance: &Instance, runs: &Numbers) {
+    let noted = runs.clone();
+    instance.tasks.handle(move |running: Running<Note>| {
+        noted.push(running.task.number);
+        async { Ok(Outcome::Done) }
+    });
+    instance.tasks.every("hourly", EVERY, || Note { number: 1 });
+}
+
+/// Instances with the schedule; all look at the table at once when they start.
+fn start_three(world: &World, runs: &Numbers) -> Vec<Instance> {
+    (0..3)
+        .map(|_| {
+            let instance = world.instance();
+            scheduled(&instance, runs);
+            instance
+        })
+        .collect()
+}
+
+#[actix_web::test]
+async fn three_instances_run_a_tick_once() {
+    let world = World::make().await;
+    let runs = Numbers::default();
+    let mut instances = start_three(&world, &runs);
+    runs.reach(1).await;
+    for round in 2..5 {
+        world.drained().await;
+        // What was missed for hours is caught up once.
+        world
+            .test
+            .execute("UPDATE task_queue.schedules SET next_at = next_at - interval '9 hours'")
+            .await;
+        drop(instances);
+        instances = start_three(&world, &runs);
+        runs.reach(round).await;
+        eventually("the tick is taken", async || {
+            let ahead = "SELECT count(*) FROM task_queue.schedules \
+                 WHERE next_at > now() AND next_at <= now() + every";
+            world.test.count(ahead).await == 1
+        })
+        .await;
+    }
+    world.drained().await;
+    // Each instance has looked again since; nobody found the tick due.
+    for instance in &instances {
+        instance.stop().await;
+    }
+    assert_eq!(runs.len(), 4);
+}
+
+#[actix_web::test]
+async fn short_ticks_come_once_each_to_three_instances() {
+    let world = World::make().await;
+    let runs = Numbers::default();
+    let instances: Vec<Instance> = (0..3).map(|_| world.instance()).collect();
+    for instance in &instances {
+        let noted = runs.clone();
+        instance.tasks.handle(move |_: Running<Note>| {
+            noted.push(1);
+            async { Ok(Outcome::Done) }
+        });
+        instance.tasks.every("often", Duration::from_millis(200), || Note { number: 1 });
+    }
+    let first = "SELECT extract(epoch FROM next_at)::float8 FROM task_queue.schedules";
+    runs.reach(1).await;
+    let at = async || world.test.query(first, &[]).await[0].get::<_, f64>(0);
+    let began = at().await;
+    runs.reach(10).await;
+    for instance in &instances {
+        instance.stop().await;
+    }
+    let ticks = ((at().await - began) / 0.2).round();
+    // The first reading may be one tick late.
+    let most = format!("{:.0}", ticks + 2.0).parse::<usize>().unwrap();
+    assert!(runs.len() <= most, "{} runs in {ticks} ticks", runs.len());
+}
+
+#[actix_web::test]
+async fn a_tick_whose_session_was_ended_is_taken_by_another() {
+    let world = World::make().await;
+    let runs = Numbers::default();
+    let _instances = start_three(&world, &runs);
+    runs.reach(1).await;
+    world.drained().await;
+    // Somebody took the tick and enqueued, and is ended before it commits.
+    world.test.execute(DUE).await;
+    let taker = world.test.connect().await;
+    let take = "BEGIN; UPDATE task_queue.schedules SET next_at = next_at + every; \
+         INSERT INTO task_queue.tasks (tag, run_at, priority, max_attempts, state, queue, kind, park_id, \
+         unique_key, traceparent, payload) VALUES (1, now(), 1, 5, 'ready', 'notes', 'note', '', \
+         'schedule hourly', '', '{\"number\": 666}')";
+    taker.batch_execute(take).await.unwrap();
+    // Another looks meanwhile, and waits for the first.
+    let late = world.instance();
+    scheduled(&late, &runs);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+         AND wait_event_type = 'Lock'";
+    eventually("it waits", async || world.test.count(waits).await > 0).await;
+    let pid: i32 = taker.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    world.test.query("SELECT pg_terminate_backend($1)", &[&pid]).await;
+    runs.reach(2).await;
+    world.drained().await;
+    assert_eq!(runs.all(), [1, 1]);
+}
+
+#[actix_web::test]
+async fn while_a_ticks_task_is_there_the_next_tick_passes() {
+    let world = World::make().await;
+    let instance = world.instance();
+    instance.tasks.every("often", Duration::from_millis(50), || Note { number: 1 });
+    let ticks = "SELECT count(*) FROM task_queue.schedules WHERE next_at > $1";
+    let now = jiff::Timestamp::now().to_string();
+    eventually("ticks pass", async || {
+        let sql = ticks.replace("$1", &format!("'{now}'::timestamptz + interval '500 ms'"));
+        world.test.count(&sql).await == 1
+    })
+    .await;
+    assert_eq!(world.stored("").await, 1);
+}
