@@ -233,6 +233,12 @@ impl IntApi {
     ) -> Result<(T, Bytes), IntApiError> {
         match self.upstream.call_passing(ctx, call).await? {
             Answer::Ok(passed) => Ok(passed),
+            // A 404 without a code is not its word on an order: something else answers there.
+            Answer::Refused(reply)
+                if reply.status == StatusCode::NOT_FOUND && reply.code().is_none() =>
+            {
+                Err(reply.unexpected().into())
+            }
             Answer::Refused(reply) => Err(IntApiError::Refused(Refusal::of(&reply))),
         }
     }

@@ -17,7 +17,7 @@ use moka::sync::Cache;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::NAME;
@@ -32,8 +32,8 @@ use crate::platform::shutdown::Shutdown;
 use crate::platform::telemetry::trace::TraceContext;
 use crate::upstreams::int_api::IntApi;
 
-/// Orders that are being recorded at the same time.
-const CONCURRENCY: usize = 4;
+/// Attempts that are made at the same time. An order that waits for its next attempt holds up none.
+const ATTEMPTS: usize = 4;
 /// One attempt: looking the order up and recording its customer.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Pauses between attempts grow from the first to the last.
@@ -45,7 +45,9 @@ const REMEMBERED_FOR: Duration = Duration::from_hours(1);
 
 /// Where commits hand over their orders.
 pub(super) struct Recorder {
-    queue: mpsc::Sender<Job>,
+    queue: mpsc::UnboundedSender<Job>,
+    /// Bounds the orders that wait, in the queue and between attempts.
+    places: Arc<Semaphore>,
     handed_over: Arc<HandedOver>,
     metrics: OrderMetrics,
 }
@@ -61,6 +63,7 @@ struct Job {
     handed_over: Arc<HandedOver>,
     metrics: OrderMetrics,
     settled: bool,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// What the recording needs: settings, who knows the orders, who keeps the customers, metrics.
@@ -71,20 +74,23 @@ struct Worker {
     book: Arc<dyn CustomerBook>,
     give_up: Duration,
     served: Shutdown,
+    attempts: Semaphore,
 }
 
 impl Recorder {
     /// Begins to record, beside the requests.
     pub fn start(background: &Background, recording: Recording<'_>) -> Self {
         let (settings, int_api, book, metrics) = recording;
-        let (queue, waiting) = mpsc::channel(settings.customers_waiting);
+        let (queue, waiting) = mpsc::unbounded_channel();
+        let places = Arc::new(Semaphore::new(settings.customers_waiting));
         let give_up = settings.customers_give_up();
         background.spawn(move |served| async move {
-            Worker { int_api, book, give_up, served }.run(waiting).await;
+            let attempts = Semaphore::new(ATTEMPTS);
+            Worker { int_api, book, give_up, served, attempts }.run(waiting).await;
         });
         let handed_over =
             Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBERED_FOR).build();
-        Self { queue, handed_over: Arc::new(handed_over), metrics }
+        Self { queue, places, handed_over: Arc::new(handed_over), metrics }
     }
 
     /// Hands over an order that was committed. Never waits; does nothing for one that was handed
@@ -94,6 +100,8 @@ impl Recorder {
         if !self.handed_over.entry(key).or_insert(()).is_fresh() {
             return;
         }
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let is_full = place.is_none();
         self.metrics.customers_waiting.inc();
         let job = Job {
             park: park.clone(),
@@ -103,12 +111,13 @@ impl Recorder {
             handed_over: Arc::clone(&self.handed_over),
             metrics: self.metrics.clone(),
             settled: false,
+            _place: place,
         };
-        match self.queue.try_send(job) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(job)) => job.lost("lost_queue_full"),
-            Err(mpsc::error::TrySendError::Closed(job)) => job.lost("lost_at_stop"),
+        if is_full {
+            return job.lost("lost_queue_full");
         }
+        // A queue that is closed drops the order, which counts it as lost.
+        let _ = self.queue.send(job);
     }
 }
 
@@ -147,7 +156,7 @@ impl Drop for Job {
 
 impl Worker {
     /// Works until the last request was answered and the queue is empty.
-    async fn run(self, waiting: mpsc::Receiver<Job>) {
+    async fn run(self, waiting: mpsc::UnboundedReceiver<Job>) {
         let jobs = stream::unfold(waiting, async |mut waiting| {
             let next = tokio::select! {
                 job = waiting.recv() => job,
@@ -158,7 +167,7 @@ impl Worker {
             };
             next.map(|job| (job, waiting))
         });
-        jobs.for_each_concurrent(CONCURRENCY, |job| self.see_through(job)).await;
+        jobs.for_each_concurrent(None, |job| self.see_through(job)).await;
     }
 
     /// Tries until the customer is recorded, cannot be, or the time is up. Once the process stops,
@@ -190,6 +199,7 @@ impl Worker {
     }
 
     async fn attempt(&self, job: &Job) -> Result<&'static str> {
+        let _turn = self.attempts.acquire().await.map_err(Error::internal)?;
         let context = job.context();
         let shown = self.int_api.info(&context, &job.park, job.order.as_str()).await;
         let shown =

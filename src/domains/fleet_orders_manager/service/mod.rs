@@ -257,7 +257,13 @@ fn refused(refusal: Refusal) -> Error {
         return Error::new(Kind::Unavailable, code, detail).with_retry_after(after);
     }
     let (kind, code, detail) = match refusal.status {
-        StatusCode::NOT_FOUND => return not_found(),
+        // The plain word tells no more than the status: routes agree on one code.
+        StatusCode::NOT_FOUND if refusal.code.as_deref().is_none_or(|code| code == "not_found") => {
+            return not_found();
+        }
+        StatusCode::NOT_FOUND => {
+            (Kind::NotFound, "order_not_found", "There is no such thing in the park; see `code`.")
+        }
         StatusCode::BAD_REQUEST => {
             (Kind::InvalidInput, "invalid_order", "The order is not accepted; see `code`.")
         }
