@@ -1,5 +1,5 @@
 //! P8 of docs/performance.md: the task queue, beside pgbench running the same statements in batches.
-//! `make bench-tasks` runs it; it makes a database of its own in the server that `DATABASE_URL` names,
+//! `make bench-tasks` runs it. It makes a database of its own in the server that `DATABASE_URL` names,
 //! and drops it at the end. `QUICK=1`: fewer tasks, shorter.
 #![allow(
     clippy::unwrap_used,
@@ -66,6 +66,9 @@ async fn run() {
             own / limit
         );
     }
+    let free = Duration::from_secs(if quick { 10 } else { 60 });
+    let (left, claims) = bench.steady(free).await;
+    println!("{STEADY}/s for {} s: {left} left at the end  {claims}", free.as_secs());
     let holder = connect(&url).await;
     holder
         .batch_execute(

@@ -12,6 +12,8 @@ use diesel_async::RunQueryDsl;
 use super::fronts::Tags;
 use crate::platform::database::{BatchedStatement, Connection, prepared_statement};
 
+/// Beyond it an interval may not be representable.
+const LONGEST_PAUSE: Duration = Duration::from_hours(365 * 24);
 /// Nothing else runs on it.
 const LANE: &str = "tasks";
 /// Plans are made when the table may be empty and are kept while it grows: only those that follow
@@ -294,7 +296,7 @@ impl To {
 
     fn pause(self) -> Duration {
         match self {
-            Self::Scheduled(pause) => pause,
+            Self::Scheduled(pause) => pause.min(LONGEST_PAUSE),
             Self::Front | Self::Line | Self::Dead => Duration::ZERO,
         }
     }

@@ -17,7 +17,7 @@ struct Cli {
 impl Cli {
     fn of(world: &World) -> Self {
         let sandbox = start_sandbox();
-        Self { config: configuration(&world.test.url(), &sandbox.base_url("personal")) }
+        Self { config: configuration(&world.test.url(), &sandbox) }
     }
 
     #[track_caller]

@@ -19,12 +19,15 @@ use crate::platform::tasks::running::{
     Failure, LEASE_LOST, Lease, Outcome, TaskResult, stored_error,
 };
 use crate::platform::tasks::statements::{Claim, Claimed, CompleteTask, PutBack, PutBackTask, To};
+use crate::platform::telemetry::metrics::IntGauge;
 use crate::platform::telemetry::otlp;
 use crate::platform::telemetry::trace::TraceContext;
 
 /// Pauses between attempts to store the end of a task.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// However long an error asks to wait.
+const LONGEST_ASKED: Duration = Duration::from_hours(24);
 
 /// How an attempt ended.
 enum Ended {
@@ -39,10 +42,12 @@ enum Ended {
 struct Hold<'a> {
     worker: &'a Worker,
     claim: Claim,
+    running: IntGauge,
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
+        self.running.dec();
         self.worker.held.borrow_mut().remove(&self.claim);
     }
 }
@@ -57,7 +62,9 @@ impl Worker {
         _place: OwnedSemaphorePermit,
     ) {
         let claim = claimed.claim();
-        let _hold = Hold { worker: &self, claim };
+        let running = self.inner.metrics.running.with_label_values(&[queue.name]);
+        running.inc();
+        let _hold = Hold { worker: &self, claim, running };
         let span = tracing::info_span!(
             "task",
             kind = claimed.kind,
@@ -152,7 +159,8 @@ impl Worker {
                 if claimed.attempt < claimed.max_attempts =>
             {
                 let pause = self.inner.settings.backoff(claimed.attempt);
-                let pause = super::with_jitter(pause).max(error.retry_after().unwrap_or_default());
+                let asked = error.retry_after().unwrap_or_default().min(LONGEST_ASKED);
+                let pause = super::with_jitter(pause).max(asked);
                 let (code, cause) = (error.code(), error.chain());
                 tracing::warn!(code, cause, "a background task failed");
                 ("failed", To::Scheduled(pause), claimed.attempt, Some(stored_error(error)))
