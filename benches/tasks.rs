@@ -200,8 +200,10 @@ const SCRIPT: &str = "WITH claimed AS (UPDATE task_queue.tasks SET state = 'runn
     ORDER BY t.queue, t.priority, t.tag, t.id LIMIT 100 FOR UPDATE SKIP LOCKED) line LIMIT 100)) \
     RETURNING id, token, kind, park_id, priority, attempt, max_attempts, traceparent, payload) \
     SELECT array_agg(id) AS ids, array_agg(token) AS tokens FROM claimed \\gset\n\
-    DELETE FROM task_queue.tasks t USING UNNEST(:ids::bigint[], :tokens::bigint[]) AS i(id, token) \
-    WHERE t.id = i.id AND t.token = i.token AND t.state = 'running';\n";
+    DELETE FROM task_queue.tasks WHERE ctid = ANY(ARRAY(SELECT c.ctid \
+    FROM UNNEST(:ids::bigint[], :tokens::bigint[]) AS i(id, token) CROSS JOIN LATERAL (\
+    SELECT t.ctid FROM task_queue.tasks t WHERE t.id = i.id AND t.token = i.token \
+    AND t.lease_until IS NOT NULL FOR UPDATE) c)) RETURNING id;\n";
 
 impl Process {
     async fn enqueue(&self, tasks: &[NewTask<Nothing>]) {

@@ -29,6 +29,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// However long an error asks to wait.
 const LONGEST_ASKED: Duration = Duration::from_hours(24);
 
+/// The outcome of an attempt whose end changed nothing.
+const LOST: &str = "lost";
+
 /// How an attempt ended.
 enum Ended {
     Answered(TaskResult),
@@ -85,6 +88,9 @@ impl Worker {
             run.with_label_values(&[handler.kind]).observe(started.elapsed().as_secs_f64());
             let outcome = self.store(&queue, &claimed, &ended, completed.get()).await;
             self.inner.metrics.attempt(handler.kind, outcome);
+            if outcome == LOST {
+                tracing::warn!("a background task was, or may be, taken over by another worker");
+            }
         };
         work.instrument(span).await;
     }
@@ -123,14 +129,14 @@ impl Worker {
         if matches!(ended, Ended::Answered(Ok(Outcome::Done))) {
             // What a transaction completed is not there any more, unless it was rolled back.
             let held = self.insist(claimed, None).await;
-            return if held || completed { "done" } else { "lost" };
+            return if held || completed { "done" } else { LOST };
         }
         let Some((outcome, put_back)) = self.put_back(queue, claimed, ended) else {
-            return "lost";
+            return LOST;
         };
         let wakes = put_back.to == To::Line;
         if !self.insist(claimed, Some(put_back)).await {
-            return "lost";
+            return LOST;
         }
         if wakes {
             queue.wake();
