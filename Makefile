@@ -3,7 +3,7 @@
 # FLEET_PG_PORT; ARGS goes to cargo test, or to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test api-test lint features deny bench
+.PHONY: help run down migrate test api-test lint features deny bench bench-tasks
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,3 +35,6 @@ deny: ## licences, sources and banned crates of the dependencies (slow the first
 
 bench: ## measure throughput and latency
 	@tools/local/install.sh build postgres wrk nginx && benches/run.sh
+
+bench-tasks: ## measure the task queue beside pgbench
+	@tools/local/install.sh build postgres && benches/tasks.sh

@@ -1,5 +1,5 @@
 //! P8 of docs/performance.md: the task queue, beside pgbench running the same statements in batches.
-//! `make bench-tasks` runs it; it makes a database of its own in the server that `DATABASE_URL` names,
+//! `make bench-tasks` runs it. It makes a database of its own in the server that `DATABASE_URL` names,
 //! and drops it at the end. `QUICK=1`: fewer tasks, shorter.
 #![allow(
     clippy::unwrap_used,
@@ -66,6 +66,9 @@ async fn run() {
             own / limit
         );
     }
+    let free = Duration::from_secs(if quick { 10 } else { 60 });
+    let (left, claims) = bench.steady(free).await;
+    println!("{STEADY}/s for {} s: {left} left at the end  {claims}", free.as_secs());
     let holder = connect(&url).await;
     holder
         .batch_execute(
@@ -197,8 +200,10 @@ const SCRIPT: &str = "WITH claimed AS (UPDATE task_queue.tasks SET state = 'runn
     ORDER BY t.queue, t.priority, t.tag, t.id LIMIT 100 FOR UPDATE SKIP LOCKED) line LIMIT 100)) \
     RETURNING id, token, kind, park_id, priority, attempt, max_attempts, traceparent, payload) \
     SELECT array_agg(id) AS ids, array_agg(token) AS tokens FROM claimed \\gset\n\
-    DELETE FROM task_queue.tasks t USING UNNEST(:ids::bigint[], :tokens::bigint[]) AS i(id, token) \
-    WHERE t.id = i.id AND t.token = i.token AND t.state = 'running';\n";
+    DELETE FROM task_queue.tasks WHERE ctid = ANY(ARRAY(SELECT c.ctid \
+    FROM UNNEST(:ids::bigint[], :tokens::bigint[]) AS i(id, token) CROSS JOIN LATERAL (\
+    SELECT t.ctid FROM task_queue.tasks t WHERE t.id = i.id AND t.token = i.token \
+    AND t.lease_until IS NOT NULL FOR UPDATE) c)) RETURNING id;\n";
 
 impl Process {
     async fn enqueue(&self, tasks: &[NewTask<Nothing>]) {

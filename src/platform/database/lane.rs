@@ -39,6 +39,10 @@ impl Database {
         let outcome = if connected.is_ok() { "ok" } else { "failed" };
         self.0.metrics.lane_connections.with_label_values(&[outcome]).inc();
         let opened = Rc::new(connected.map_err(unavailable)?);
+        // Two statements may have found none: both take the first.
+        if let Some(first) = self.open_lane(name) {
+            return Ok(first);
+        }
         LANES.with_borrow_mut(|lanes| {
             lanes.retain(|lane| lane.database.strong_count() > 0 && !lane.opened.is_closed());
             let database = Arc::downgrade(&self.0);

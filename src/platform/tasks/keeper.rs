@@ -80,16 +80,19 @@ const CLEAN: &str = "DELETE FROM task_queue.tasks WHERE id IN (SELECT id FROM ta
      WHERE state = 'dead' AND died_at < clock_timestamp() - make_interval(secs => $1) \
      LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
-/// Ready tasks a queue, and all others together, each up to a limit: no more is ever read.
-const SAMPLE: &str = "SELECT q.queue, 'ready' AS state, r.tasks, r.oldest \
-     FROM UNNEST($1) AS q(queue) CROSS JOIN LATERAL (SELECT count(*) AS tasks, \
+/// Ready tasks a queue, from where claims begin, and scheduled and dead ones together, each up to a
+/// limit: no more is ever read. What runs is known to the processes that run it.
+const SAMPLE: &str = "SELECT h.queue, 'ready' AS state, sum(r.tasks)::bigint AS tasks, \
+       max(r.oldest) AS oldest \
+     FROM UNNEST($1, $2, $3) AS h(queue, priority, hint) CROSS JOIN LATERAL (\
+       SELECT count(*) AS tasks, \
        extract(epoch FROM clock_timestamp() - min(run_at))::float8 AS oldest \
-       FROM (SELECT t.run_at FROM task_queue.tasks t WHERE t.state = 'ready' AND t.queue = q.queue \
-         ORDER BY t.queue, t.priority, t.tag LIMIT $2) t) r \
+       FROM (SELECT t.run_at FROM task_queue.tasks t WHERE t.state = 'ready' AND t.queue = h.queue \
+         AND t.priority = h.priority AND t.tag >= h.hint \
+         ORDER BY t.queue, t.priority, t.tag LIMIT $4) t) r GROUP BY h.queue \
      UNION ALL SELECT t.queue, t.state, count(*), NULL FROM (\
-       (SELECT queue, state FROM task_queue.tasks WHERE state = 'scheduled' LIMIT $2) UNION ALL \
-       (SELECT queue, state FROM task_queue.tasks WHERE state = 'running' LIMIT $2) UNION ALL \
-       (SELECT queue, state FROM task_queue.tasks WHERE state = 'dead' LIMIT $2)) t \
+       (SELECT queue, state FROM task_queue.tasks WHERE state = 'scheduled' LIMIT $4) UNION ALL \
+       (SELECT queue, state FROM task_queue.tasks WHERE state = 'dead' LIMIT $4)) t \
      GROUP BY t.queue, t.state";
 
 #[derive(QueryableByName)]
@@ -204,14 +207,7 @@ impl Keeper {
     }
 
     async fn promote(&self, queues: &[Arc<Queue>]) -> Result<()> {
-        let (mut names, mut priorities, mut hints) = (Vec::new(), Vec::new(), Vec::new());
-        for queue in queues {
-            for (priority, hint) in (0_i16..).zip(queue.fronts.in_use()) {
-                names.push(queue.name);
-                priorities.push(priority);
-                hints.push(hint);
-            }
-        }
+        let (names, priorities, hints) = fronts_of(queues);
         for _ in 0..MOST_BATCHES {
             let context = Context::background("task keeper", PATIENCE);
             let database = &self.inner.database;
@@ -326,7 +322,7 @@ impl Keeper {
     }
 
     async fn sample(&self, queues: &[Arc<Queue>]) -> Result<()> {
-        let names: Vec<&str> = queues.iter().map(|queue| queue.name).collect();
+        let (names, priorities, hints) = fronts_of(queues);
         let context = Context::background("task keeper", PATIENCE);
         let sampled: Vec<Sampled> = self
             .inner
@@ -334,6 +330,8 @@ impl Keeper {
             .transaction(&context, async |connection| {
                 let sample = diesel::sql_query(SAMPLE)
                     .bind::<Array<Text>, _>(&names)
+                    .bind::<Array<SmallInt>, _>(&priorities)
+                    .bind::<Array<BigInt>, _>(&hints)
                     .bind::<BigInt, _>(MOST_COUNTED);
                 Ok(sample.load(connection).await?)
             })
@@ -342,7 +340,7 @@ impl Keeper {
         // What is not found is none.
         metrics.depth.reset();
         for name in &names {
-            for state in ["ready", "scheduled", "running", "dead"] {
+            for state in ["ready", "scheduled", "dead"] {
                 metrics.depth.with_label_values(&[name, state]).set(0);
             }
         }
@@ -356,6 +354,19 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// Where claims begin: a queue, a priority and a tag in each place.
+fn fronts_of(queues: &[Arc<Queue>]) -> (Vec<&'static str>, Vec<i16>, Vec<i64>) {
+    let (mut names, mut priorities, mut tags) = (Vec::new(), Vec::new(), Vec::new());
+    for queue in queues {
+        for (priority, tag) in (0_i16..).zip(queue.fronts.in_use()) {
+            names.push(queue.name);
+            priorities.push(priority);
+            tags.push(tag);
+        }
+    }
+    (names, priorities, tags)
 }
 
 /// Work that is due now and then; the first time at once.

@@ -9,6 +9,7 @@ pub(super) struct TaskMetrics {
     pub wait: HistogramVec,
     pub claim: HistogramVec,
     pub rescued: IntCounterVec,
+    pub running: IntGaugeVec,
     pub depth: IntGaugeVec,
     pub oldest: IntGaugeVec,
 }
@@ -38,9 +39,10 @@ impl TaskMetrics {
                 "Tasks whose worker stopped without a word",
                 &["queue"],
             ),
+            running: metrics.gauges("tasks_running", "Tasks that this process runs", &["queue"]),
             depth: metrics.gauges(
                 "task_queue_depth",
-                "Tasks that are ready, scheduled, running or dead; counted up to 50000",
+                "Tasks that are ready, scheduled or dead; counted up to 50000",
                 &["queue", "state"],
             ),
             oldest: metrics.gauges(

@@ -35,11 +35,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// Tasks in one claim at most.
 const MOST: usize = 256;
+/// So few places are claimed all at once.
+const WHOLE: usize = 8;
 /// A thread that is nearly full waits this long for more free places, so that claims are worth
 /// their round trip.
 const GATHER: Duration = Duration::from_millis(2);
 /// How long one statement of a worker may take, everything included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a claim: as each statement has a time-out of its own, it is never waited out. Who
+/// stops waiting for a claim leaves tasks behind that nobody runs until their leases expire.
+const CLAIM_PATIENCE: Duration = Duration::from_mins(1);
 
 /// One thread.
 struct Worker {
@@ -148,7 +153,8 @@ impl Worker {
             };
             let Some(mut taken) = taken else { break };
             wake_ups.borrow_and_update();
-            let asked = taken.num_permits().min(MOST);
+            // With many places, half at a time: PostgreSQL claims while the others run.
+            let asked = taken.num_permits().min(MOST).min((places / 2).max(WHOLE));
             // Never dropped on its way: what it claims is ours.
             let claimed = self.claim(&queue, asked).await;
             let found = claimed.as_ref().map(Vec::len).ok();
@@ -183,7 +189,7 @@ impl Worker {
             lease,
         };
         let sent = Instant::now();
-        let context = Context::background("tasks", PATIENCE);
+        let context = Context::background("tasks", CLAIM_PATIENCE);
         let claimed = self.inner.database.batched::<ClaimTasks>(&context, statement).await;
         let claimed = self.inner.note(claimed)?;
         queue.busy.fetch_or(!claimed.is_empty(), Ordering::Relaxed);

@@ -2,6 +2,12 @@
 //! while one is under way go out together as the next.
 //!
 //! All that touch a claimed task name its token, and none waits for a lock longer than a lane does.
+//!
+//! Their plans must not depend on what the table held when they were made. So the claimed rows are
+//! looked up one by one (a lateral sub-select that locks cannot be turned round), and changed by the
+//! `ctid` of the row that was locked. `lease_until IS NOT NULL` says the same as `state = 'running'`
+//! (the table holds it to that), but no partial index answers to it: one that held few rows once was
+//! read from end to end, with all its dead entries.
 
 use std::time::Duration;
 
@@ -12,6 +18,8 @@ use diesel_async::RunQueryDsl;
 use super::fronts::Tags;
 use crate::platform::database::{BatchedStatement, Connection, prepared_statement};
 
+/// Beyond it an interval may not be representable.
+const LONGEST_PAUSE: Duration = Duration::from_hours(365 * 24);
 /// Nothing else runs on it.
 const LANE: &str = "tasks";
 /// Plans are made when the table may be empty and are kept while it grows: only those that follow
@@ -121,12 +129,14 @@ fn held(claims: impl Iterator<Item = Claim>, ids: &[i64]) -> Vec<bool> {
 
 prepared_statement! {
     struct RenewStatement<'a> returns BigInt;
-    "UPDATE task_queue.tasks t SET lease_until = clock_timestamp() + make_interval(secs => ",
+    "UPDATE task_queue.tasks SET lease_until = clock_timestamp() + make_interval(secs => ",
     lease: f64 => Double,
-    ") FROM UNNEST(",
+    ") WHERE ctid = ANY(ARRAY(SELECT c.ctid FROM UNNEST(",
     ids: Vec<i64> => Array<BigInt>, ", ",
     tokens: &'a [i64] => Array<BigInt>,
-    ") AS i(id, token) WHERE t.id = i.id AND t.token = i.token AND t.state = 'running' RETURNING t.id",
+    ") AS i(id, token) CROSS JOIN LATERAL (SELECT t.ctid FROM task_queue.tasks t \
+     WHERE t.id = i.id AND t.token = i.token AND t.lease_until IS NOT NULL \
+     FOR NO KEY UPDATE) c)) RETURNING id",
 }
 
 /// Renews the lease of a claim; says whether it still holds.
@@ -159,10 +169,12 @@ impl BatchedStatement for RenewLease {
 
 prepared_statement! {
     struct CompleteStatement<'a> returns BigInt;
-    "DELETE FROM task_queue.tasks t USING UNNEST(",
+    "DELETE FROM task_queue.tasks WHERE ctid = ANY(ARRAY(SELECT c.ctid FROM UNNEST(",
     ids: &'a [i64] => Array<BigInt>, ", ",
     tokens: &'a [i64] => Array<BigInt>,
-    ") AS i(id, token) WHERE t.id = i.id AND t.token = i.token AND t.state = 'running' RETURNING t.id",
+    ") AS i(id, token) CROSS JOIN LATERAL (SELECT t.ctid FROM task_queue.tasks t \
+     WHERE t.id = i.id AND t.token = i.token AND t.lease_until IS NOT NULL \
+     FOR UPDATE) c)) RETURNING id",
 }
 
 /// Removes a task that is done; says whether the claim still held.
@@ -238,7 +250,9 @@ prepared_statement! {
     texts: Vec<Option<&'a str>> => Array<Nullable<Text>>, ", ",
     hints: Vec<i64> => Array<BigInt>,
     ") AS i(id, token, state, attempt, pause, interrupted, code, text, hint) \
-     WHERE t.id = i.id AND t.token = i.token AND t.state = 'running' RETURNING t.id",
+     CROSS JOIN LATERAL (SELECT t.ctid FROM task_queue.tasks t \
+     WHERE t.id = i.id AND t.token = i.token AND t.lease_until IS NOT NULL \
+     FOR NO KEY UPDATE) c WHERE t.ctid = c.ctid RETURNING t.id",
 }
 
 /// Puts a task back, or aside for good; says whether the claim still held.
@@ -294,7 +308,7 @@ impl To {
 
     fn pause(self) -> Duration {
         match self {
-            Self::Scheduled(pause) => pause,
+            Self::Scheduled(pause) => pause.min(LONGEST_PAUSE),
             Self::Front | Self::Line | Self::Dead => Duration::ZERO,
         }
     }

@@ -159,6 +159,27 @@ async fn a_database_that_restarts_under_the_queue_loses_nothing_and_doubles_noth
     }
 }
 
+#[actix_web::test]
+async fn a_database_that_freezes_under_the_queue_loses_nothing_and_doubles_nothing() {
+    let postgres = Postgres::start().await;
+    prepare(&postgres.url()).await;
+    let url = postgres.url();
+    let database = format!("[database]\nurl = '{url}'\npool_size = 4\nconnect_timeout_ms = 1000\n");
+    let instances = [Instance::of(&database, "lease_ms = 2000\n"), Instance::of(&database, "")];
+    for instance in &instances {
+        instance.leave_traces();
+    }
+    let all: Vec<i64> = (0..3000).collect();
+    instances[0].enqueue_all(&all.iter().map(|number| note(*number)).collect::<Vec<_>>()).await;
+    eventually("some are done", async || traced(&url).await.len() > 50).await;
+    postgres.freeze();
+    // Longer than the shorter lease, and than statements may take.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    postgres.thaw();
+    eventually("all are done", async || traced(&url).await.len() >= all.len()).await;
+    assert_eq!(traced(&url).await, all, "none lost, none twice");
+}
+
 /// Traces in a database that no [`World`] knows.
 async fn traced(url: &str) -> Vec<i64> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();

@@ -64,11 +64,14 @@ async fn depth_and_age_are_measured() {
         second.metric(&format!("task_queue_depth{{queue=\"notes\",state=\"{state}\"}}"))
     };
     eventually("it is measured", async || depth("ready") == 4).await;
-    assert_eq!((depth("running"), depth("scheduled"), depth("dead")), (1, 1, 1));
+    assert_eq!((depth("scheduled"), depth("dead")), (1, 1));
+    assert_eq!(instance.metric("tasks_running{queue=\"notes\"}"), 1);
     let oldest = second.metric("task_queue_oldest_ready_seconds{queue=\"notes\"}");
     assert!((90..300).contains(&oldest), "{oldest}");
     gate.add_permits(100);
     entered.reach(5).await;
+    let running = "tasks_running{queue=\"notes\"}";
+    eventually("none runs", async || instance.metric(running) == 0).await;
 }
 
 #[actix_web::test]

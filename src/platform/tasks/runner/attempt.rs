@@ -19,12 +19,18 @@ use crate::platform::tasks::running::{
     Failure, LEASE_LOST, Lease, Outcome, TaskResult, stored_error,
 };
 use crate::platform::tasks::statements::{Claim, Claimed, CompleteTask, PutBack, PutBackTask, To};
+use crate::platform::telemetry::metrics::IntGauge;
 use crate::platform::telemetry::otlp;
 use crate::platform::telemetry::trace::TraceContext;
 
 /// Pauses between attempts to store the end of a task.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// However long an error asks to wait.
+const LONGEST_ASKED: Duration = Duration::from_hours(24);
+
+/// The outcome of an attempt whose end changed nothing.
+const LOST: &str = "lost";
 
 /// How an attempt ended.
 enum Ended {
@@ -39,10 +45,12 @@ enum Ended {
 struct Hold<'a> {
     worker: &'a Worker,
     claim: Claim,
+    running: IntGauge,
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
+        self.running.dec();
         self.worker.held.borrow_mut().remove(&self.claim);
     }
 }
@@ -57,7 +65,9 @@ impl Worker {
         _place: OwnedSemaphorePermit,
     ) {
         let claim = claimed.claim();
-        let _hold = Hold { worker: &self, claim };
+        let running = self.inner.metrics.running.with_label_values(&[queue.name]);
+        running.inc();
+        let _hold = Hold { worker: &self, claim, running };
         let span = tracing::info_span!(
             "task",
             kind = claimed.kind,
@@ -78,6 +88,9 @@ impl Worker {
             run.with_label_values(&[handler.kind]).observe(started.elapsed().as_secs_f64());
             let outcome = self.store(&queue, &claimed, &ended, completed.get()).await;
             self.inner.metrics.attempt(handler.kind, outcome);
+            if outcome == LOST {
+                tracing::warn!("a background task was, or may be, taken over by another worker");
+            }
         };
         work.instrument(span).await;
     }
@@ -116,14 +129,14 @@ impl Worker {
         if matches!(ended, Ended::Answered(Ok(Outcome::Done))) {
             // What a transaction completed is not there any more, unless it was rolled back.
             let held = self.insist(claimed, None).await;
-            return if held || completed { "done" } else { "lost" };
+            return if held || completed { "done" } else { LOST };
         }
         let Some((outcome, put_back)) = self.put_back(queue, claimed, ended) else {
-            return "lost";
+            return LOST;
         };
         let wakes = put_back.to == To::Line;
         if !self.insist(claimed, Some(put_back)).await {
-            return "lost";
+            return LOST;
         }
         if wakes {
             queue.wake();
@@ -152,7 +165,8 @@ impl Worker {
                 if claimed.attempt < claimed.max_attempts =>
             {
                 let pause = self.inner.settings.backoff(claimed.attempt);
-                let pause = super::with_jitter(pause).max(error.retry_after().unwrap_or_default());
+                let asked = error.retry_after().unwrap_or_default().min(LONGEST_ASKED);
+                let pause = super::with_jitter(pause).max(asked);
                 let (code, cause) = (error.code(), error.chain());
                 tracing::warn!(code, cause, "a background task failed");
                 ("failed", To::Scheduled(pause), claimed.attempt, Some(stored_error(error)))
