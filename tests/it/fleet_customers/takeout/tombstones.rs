@@ -133,9 +133,9 @@ async fn the_look_for_a_tombstone_is_one_into_an_index() {
          SELECT fleet_customers.tombstone_of(int4send(n)), now() FROM generate_series(1, 20000) n; \
          ANALYZE fleet_customers.tombstones";
     database.execute(fill).await;
-    let explain = "EXPLAIN SELECT FROM UNNEST('{a,b}'::bytea[]) AS i(phone) WHERE NOT EXISTS \
+    let explain = "EXPLAIN SELECT FROM UNNEST('{a,b}'::bytea[], '{now,now}'::timestamptz[]) AS i(phone, at) WHERE NOT EXISTS \
          (SELECT FROM fleet_customers.tombstones t \
-          WHERE t.person = fleet_customers.tombstone_of(i.phone) AND t.erased_at >= now() FOR KEY SHARE)";
+          WHERE t.person = fleet_customers.tombstone_of(i.phone) AND t.erased_at >= i.at FOR KEY SHARE)";
     let plan: Vec<String> =
         database.query(explain, &[]).await.iter().map(|row| row.get(0)).collect();
     let plan = plan.join("\n");
