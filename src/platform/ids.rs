@@ -77,3 +77,8 @@ opaque_id! {
     /// An order of a park.
     OrderId
 }
+
+opaque_id! {
+    /// What a caller names a request of its own by.
+    RequestId
+}

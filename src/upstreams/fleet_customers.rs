@@ -13,6 +13,9 @@ use crate::platform::upstream::{
 const UPSERT: &str = "/fleet-customers/internal/v1/customers/upsert";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// The code of an order that an erasure swallowed.
+const ERASED: &str = "customer_erased";
+
 /// The client of `fleet-customers`. Cheap to clone.
 #[derive(Clone)]
 pub struct FleetCustomers {
@@ -39,7 +42,8 @@ impl FleetCustomers {
     /// with another body has done its work.
     ///
     /// # Errors
-    /// `invalid_request` for a body that is not taken; `fleet_customers_unavailable`.
+    /// `invalid_request` for a body that is not taken; `customer_erased` for an order from before its
+    /// passenger's erasure; `fleet_customers_unavailable`.
     pub async fn upsert(&self, ctx: &Context, key: &str, body: &impl Serialize) -> Result<()> {
         let unavailable = |error: UpstreamError| error.into_error("fleet_customers_unavailable");
         let key = HeaderValue::from_str(key).map_err(Error::internal)?;
@@ -48,6 +52,10 @@ impl FleetCustomers {
         match self.upstream.call_json::<Whatever>(ctx, call).await.map_err(unavailable)? {
             Answer::Ok(_) => Ok(()),
             Answer::Refused(reply) if reply.status == StatusCode::UNPROCESSABLE_ENTITY => Ok(()),
+            Answer::Refused(reply) if reply.code().as_deref() == Some(ERASED) => {
+                let detail = "The passenger was erased after this order was placed.";
+                Err(Error::new(Kind::Conflict, ERASED, detail))
+            }
             Answer::Refused(reply) => Err(refusal(&reply)),
         }
     }

@@ -3,7 +3,7 @@
 //! what another park stored. (Seed: `fleet-customers`.)
 //!
 //! `routes` (thin) → `service` (rules, no HTTP) → `store` (SQL), `items` (a customer's locations
-//! and routes) and the `personal` client.
+//! and routes) and the `personal` client. `takeout` erases persons across parks.
 
 mod items;
 mod metrics;
@@ -13,9 +13,12 @@ mod schema;
 mod service;
 mod settings;
 mod store;
+mod takeout;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
@@ -25,6 +28,8 @@ use self::metrics::CustomerMetrics;
 pub use self::model::{OrderOptions, Upsert};
 use self::service::Customers;
 use self::settings::CustomersSettings;
+pub use self::takeout::coverage;
+use self::takeout::{CleanTombstones, EraseCustomers, Erasing, Takeout};
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::config::{Config, Fault};
 use crate::platform::context::Context;
@@ -40,19 +45,57 @@ use crate::upstreams::personal::Personal;
 /// Feature, route prefix and metric label.
 pub const NAME: &str = "fleet-customers";
 
+/// How often tombstones that are too old are looked for.
+const CLEANING: Duration = Duration::from_hours(1);
+
 static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/fleet_customers");
 
 /// The domain.
 pub struct FleetCustomers {
     metrics: CustomerMetrics,
     service: Slot<Customers>,
+    takeout: Slot<Takeout>,
 }
 
 impl FleetCustomers {
     /// Makes the domain; nothing is opened yet.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
-        Self { metrics: CustomerMetrics::register(metrics), service: Slot::default() }
+        Self {
+            metrics: CustomerMetrics::register(metrics),
+            service: Slot::default(),
+            takeout: Slot::default(),
+        }
+    }
+
+    /// Takes requests for erasure, and does what they ask for.
+    fn start_takeout(
+        &self,
+        platform: &Platform,
+        personal: &Personal,
+        settings: &CustomersSettings,
+    ) -> Result<()> {
+        let (database, tasks) = (platform.database()?, platform.tasks()?);
+        let erasing = Arc::new(Erasing {
+            database: database.clone(),
+            personal: personal.clone(),
+            metrics: self.metrics.clone(),
+            tombstone_days: settings.tombstone_days,
+        });
+        let cleaning = Arc::clone(&erasing);
+        tasks.handle::<EraseCustomers, _>(move |task| {
+            let erasing = Arc::clone(&erasing);
+            async move { erasing.erase(task).await }
+        });
+        tasks.handle::<CleanTombstones, _>(move |task| {
+            let cleaning = Arc::clone(&cleaning);
+            async move { cleaning.clean(task).await }
+        });
+        tasks.every("fleet_customers tombstones", CLEANING, || CleanTombstones {});
+        let (gauge, shutdown) = (self.metrics.oldest_erasure.clone(), platform.shutdown.clone());
+        platform.runtime.spawn(takeout::watch(database.clone(), gauge, shutdown));
+        self.takeout.fill(Takeout::new(database, tasks, self.metrics.clone()));
+        Ok(())
     }
 
     /// What a neighbour in the same process may ask of it.
@@ -92,11 +135,16 @@ impl Domain for FleetCustomers {
 
     fn mount(&self, routes: &mut ServiceConfig<'_>) {
         routes.app_data(web::Data::new(self.service.clone()));
+        routes.app_data(web::Data::new(self.takeout.clone()));
         routes::mount(routes);
     }
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "fleet_customers", embedded: &EMBEDDED })
+    }
+
+    fn uses_tasks(&self) -> bool {
+        true
     }
 
     fn upstreams(&self, _: &Config) -> Vec<&'static str> {
@@ -117,13 +165,14 @@ impl Domain for FleetCustomers {
             let personal = Personal::new(&personal, platform.upstream_metrics())?;
             platform.runtime.spawn_blocking(crate::platform::phone::warm_up);
             let database = platform.database()?;
+            self.start_takeout(platform, &personal, &settings)?;
             self.service.fill(Customers::new(database, personal, settings, self.metrics.clone()));
             Ok(())
         })
     }
 
     fn dependencies(&self) -> Vec<ReadinessRow> {
-        let row = |service: &std::sync::Arc<Customers>| service.personal_readiness();
+        let row = |service: &Arc<Customers>| service.personal_readiness();
         self.service.get().map(row).into_iter().collect()
     }
 }

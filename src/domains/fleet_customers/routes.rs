@@ -12,6 +12,7 @@ use super::model::{
     RecurringRoute, Retrieve, Route, Upsert,
 };
 use super::service::{Answer, Customers};
+use super::takeout;
 use crate::platform::domain::Live;
 use crate::platform::error::Result;
 use crate::platform::http::body::Json;
@@ -47,6 +48,7 @@ pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
         .service(route)
         .service(replace_route)
         .service(remove_route);
+    takeout::routes::mount(routes);
 }
 
 type Service = Live<Customers>;
@@ -322,7 +324,8 @@ item_routes!(
 );
 
 /// Called after an order was created: creates or updates the passenger. Only fields that are
-/// present change, and an order older than the latest known changes none.
+/// present change, and an order older than the latest known changes none. An order placed before the
+/// passenger was erased stores nothing: 409 `customer_erased`.
 #[utoipa::path(operation_id = "customers_upsert", tag = "fleet-customers",
     params(IdempotencyHeader), request_body = Upsert,
     responses((status = 200, body = CustomerView, description = "The passenger, without phone and name"), CreateProblems))]

@@ -16,6 +16,8 @@ pub struct CustomersSettings {
     /// Where phone numbers without a country code are from (ISO 3166-1 alpha-2); empty: such
     /// numbers are refused.
     pub default_region: Region,
+    /// For how long an erased person's record is not recreated by events from before the erasure.
+    pub tombstone_days: i32,
 }
 
 impl Section for CustomersSettings {
@@ -24,5 +26,10 @@ impl Section for CustomersSettings {
         {
             faults.require((1..=1000).contains(&value), key, "must be between 1 and 1000");
         }
+        faults.require(
+            (1..=3650).contains(&self.tombstone_days),
+            "tombstone_days",
+            "must be between 1 and 3650 (ten years)",
+        );
     }
 }

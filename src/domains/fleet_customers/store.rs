@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{CustomerView, Item, Location, OrderOptions, Route};
 use super::schema::{customers, parks};
+use super::takeout::tombstones::{erased, not_erased};
 use crate::platform::database::{BatchedStatement, Connection, Json, PackedId, prepared_statement};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::{ParkId, PersonalId};
@@ -209,7 +210,7 @@ prepared_statement! {
 }
 
 prepared_statement! {
-    /// Creates or updates customers after orders, all or none. The inputs' keys must be distinct; they are taken in one order, so that two batches
+    /// Creates or updates customers after orders, all or none; one whom an erasure swallows has no row. The inputs' keys must be distinct; they are taken in one order, so that two batches
     /// never wait for each other crosswise.
     struct UpsertStatement<'a> returns CustomerColumns;
     "INSERT INTO fleet_customers.customers AS c (park_no, personal_phone_id, personal_name_id, \
@@ -223,7 +224,9 @@ prepared_statement! {
     ordered_at: Vec<SqlTimestamp> => Array<Timestamptz>,
     concat!(
         ") AS i(park_id, phone, name, sms, options, at) \
-         LEFT JOIN fleet_customers.parks p ON p.park_id = i.park_id ORDER BY phone, p.park_no \
+         LEFT JOIN fleet_customers.parks p ON p.park_id = i.park_id WHERE ",
+        not_erased!("i.phone", "i.at"),
+        " ORDER BY phone, p.park_no \
          ON CONFLICT (personal_phone_id, park_no) DO UPDATE SET \
          personal_name_id = CASE WHEN excluded.last_order_at >= c.last_order_at \
            THEN COALESCE(excluded.personal_name_id, c.personal_name_id) ELSE c.personal_name_id END, \
@@ -331,12 +334,13 @@ impl UpsertRow {
     }
 }
 
-/// Creates or updates one customer; many calls share one statement and one commit.
+/// Creates or updates one customer; many calls share one statement and one commit. `None`: the order
+/// was placed before the person was erased.
 pub(super) struct UpsertCustomer;
 
 impl BatchedStatement for UpsertCustomer {
     type Input = UpsertRow;
-    type Output = CustomerRow;
+    type Output = Option<CustomerRow>;
     type Key = (PackedId, PackedId);
 
     const NAME: &'static str = "upsert_customer";
@@ -349,7 +353,7 @@ impl BatchedStatement for UpsertCustomer {
         Some(input.key())
     }
 
-    async fn run(connection: &Connection, inputs: &[UpsertRow]) -> QueryResult<Vec<CustomerRow>> {
+    async fn run(connection: &Connection, inputs: &[UpsertRow]) -> QueryResult<Vec<Self::Output>> {
         match upsert_rows(connection, inputs).await {
             Err(error) if is_unknown_park(&error) => {
                 remember_parks(connection, inputs).await?;
@@ -366,11 +370,11 @@ pub(super) const UNKNOWN_PARK: &str = "unknown_park";
 /// Creates or updates one customer in the caller's transaction.
 ///
 /// # Errors
-/// `unknown_park`, after which the transaction is lost: the caller is to [`remember_park`] and to
+/// `customer_erased` for an order from before an erasure; `unknown_park`, after which the transaction is lost: the caller is to [`remember_park`] and to
 /// begin again. It is not done here, or all first orders of a park would wait for this commit.
 pub(super) async fn upsert(connection: &mut Connection, row: &UpsertRow) -> Result<CustomerRow> {
     match upsert_rows(connection, std::slice::from_ref(row)).await {
-        Ok(mut rows) => rows.pop().ok_or_else(|| Error::internal("an upsert returned no row")),
+        Ok(mut rows) => rows.pop().flatten().ok_or_else(erased),
         Err(error) if is_unknown_park(&error) => {
             Err(Error::unavailable(UNKNOWN_PARK, "The park is being set up.").with_source(error))
         }
@@ -383,11 +387,11 @@ pub(super) async fn remember_park(connection: &mut Connection, row: &UpsertRow) 
     Ok(remember_parks(connection, std::slice::from_ref(row)).await?)
 }
 
-/// All or nothing; one row for each input, in their order.
+/// All or nothing; one output for each input, in their order.
 async fn upsert_rows(
     mut connection: &Connection,
     inputs: &[UpsertRow],
-) -> QueryResult<Vec<CustomerRow>> {
+) -> QueryResult<Vec<Option<CustomerRow>>> {
     let statement = UpsertStatement {
         parks: inputs.iter().map(|row| &row.park_id).collect(),
         phones: inputs.iter().map(|row| &row.personal_phone_id).collect(),
@@ -396,7 +400,7 @@ async fn upsert_rows(
         order_options: inputs.iter().map(|row| row.order_options.as_ref()).collect(),
         ordered_at: inputs.iter().map(|row| row.ordered_at).collect(),
     };
-    in_order_of(inputs, statement.load(&mut connection).await?)
+    Ok(in_order_of(inputs, statement.load(&mut connection).await?))
 }
 
 /// The statement looks parks up by an outer join: one that is missing is a null where none may be.
@@ -415,13 +419,12 @@ async fn remember_parks(mut connection: &Connection, inputs: &[UpsertRow]) -> Qu
 }
 
 /// RETURNING promises no order: puts the rows into that of the inputs.
-fn in_order_of(inputs: &[UpsertRow], rows: Vec<CustomerRow>) -> QueryResult<Vec<CustomerRow>> {
-    if let ([_], [_]) = (inputs, rows.as_slice()) {
-        return Ok(rows);
+fn in_order_of(inputs: &[UpsertRow], mut rows: Vec<CustomerRow>) -> Vec<Option<CustomerRow>> {
+    if let [_] = inputs {
+        return vec![rows.pop()];
     }
     let mut by_key: HashMap<_, _> = rows.into_iter().map(|row| (row.packed_key(), row)).collect();
-    let ordered: Option<Vec<_>> = inputs.iter().map(|input| by_key.remove(&input.key())).collect();
-    ordered.ok_or(DieselError::NotFound)
+    inputs.iter().map(|input| by_key.remove(&input.key())).collect()
 }
 
 /// Where a list ended: the last customer's latest order and phone id.

@@ -215,6 +215,8 @@ impl Worker {
             }
             // Recorded before, when the order was something else.
             Err(error) if error.code() == "idempotency_key_reused" => {}
+            // The passenger was erased since: there is nothing to record.
+            Err(error) if error.code() == "customer_erased" => return Ok("erased"),
             outcome => outcome?,
         }
         Ok("recorded")

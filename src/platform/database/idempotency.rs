@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Bool, Jsonb, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Jsonb, Nullable, Text};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,6 +57,9 @@ const WRITE: &str = "INSERT INTO fleet_platform.idempotency_keys \
      ON CONFLICT (scope) DO UPDATE SET request = excluded.request, created_at = now(), \
      domain = excluded.domain, park_id = excluded.park_id, subject = excluded.subject, answer = excluded.answer";
 const FORGET: &str = "DELETE FROM fleet_platform.idempotency_keys WHERE domain = $1 AND park_id = $2 AND subject = $3";
+const FORGET_EVERYWHERE: &str = "DELETE FROM fleet_platform.idempotency_keys WHERE scope IN \
+     (SELECT scope FROM fleet_platform.idempotency_keys WHERE domain = $1 AND subject = ANY($2) \
+      ORDER BY scope LIMIT $3 FOR UPDATE)";
 const CLEAN: &str = "DELETE FROM fleet_platform.idempotency_keys WHERE scope IN \
      (SELECT scope FROM fleet_platform.idempotency_keys \
       WHERE created_at < now() - make_interval(secs => $1) LIMIT $2)";
@@ -140,6 +143,24 @@ pub async fn forget(
         .bind::<Binary, _>(park)
         .bind::<Binary, _>(subject);
     Ok(forget.execute(connection).await?)
+}
+
+/// Forgets up to `limit` answers about these subjects in all parks; part of an erasure. Fewer: no more
+/// are left.
+///
+/// # Errors
+/// The database fails.
+pub async fn forget_everywhere(
+    connection: &mut Connection,
+    domain: &str,
+    subjects: &[PackedId],
+    limit: i64,
+) -> Result<i64> {
+    let forget = diesel::sql_query(FORGET_EVERYWHERE)
+        .bind::<Text, _>(domain)
+        .bind::<Array<Binary>, _>(subjects)
+        .bind::<BigInt, _>(limit);
+    Ok(i64::try_from(forget.execute(connection).await?).unwrap_or(i64::MAX))
 }
 
 async fn lock(connection: &mut Connection, call: &IdempotentCall) -> Result<()> {

@@ -16,6 +16,7 @@ mod profile;
 mod recurring_routes;
 mod retrieve;
 mod storage;
+mod takeout;
 mod upsert;
 
 use futures_util::future::join_all;

@@ -3,7 +3,6 @@
 mod items;
 mod personal;
 
-use futures_util::future::join;
 use jiff_diesel::ToDiesel;
 use secrecy::SecretString;
 
@@ -16,6 +15,7 @@ use super::settings::CustomersSettings;
 use super::store::{
     self, CustomerRow, Edited, ListPosition, ReadCustomer, UpsertCustomer, UpsertRow,
 };
+use super::takeout::tombstones;
 use crate::platform::conditions::{ExpectedVersion, IdempotentCall};
 use crate::platform::context::Context;
 use crate::platform::database::idempotency::{self, Guard};
@@ -248,6 +248,7 @@ impl Customers {
         let Some(call) = call else {
             let row = self.upsert_row(context, upsert).await?;
             let row = self.database.batched::<UpsertCustomer>(context, row).await?;
+            let row = row.ok_or_else(tombstones::erased)?;
             self.metrics.updates_by_order.inc();
             return row.view();
         };
@@ -284,33 +285,47 @@ impl Customers {
         self.database.once(context, guard, upsert).await
     }
 
-    /// Exchanges what is personal for ids; both exchanges go out together.
+    /// Exchanges what is personal for ids. A name is stored only when no erasure swallows the order: one
+    /// that belongs to no record would be found by no erasure.
     async fn upsert_row(&self, context: &Context, upsert: Upsert) -> Result<UpsertRow> {
         let phone = upsert.phone.as_deref().map(|phone| self.e164(phone)).transpose()?;
-        let phone_id = async {
-            match (phone, upsert.personal_phone_id) {
-                (Some(phone), _) => self
-                    .personal
-                    .store(context, PersonalKind::Phones, &phone)
-                    .await
-                    .map_err(|error| bad_value_at("/phone", error))
-                    .and_then(|id| given_by_personal(&id)),
-                (None, Some(id)) => Ok(PackedId::new(id.as_str())),
-                (None, None) => {
-                    Err(Error::invalid("/phone", "phone or personal_phone_id must be given"))
-                }
+        let personal_phone_id = match (phone, upsert.personal_phone_id) {
+            (Some(phone), _) => self
+                .personal
+                .store(context, PersonalKind::Phones, &phone)
+                .await
+                .map_err(|error| bad_value_at("/phone", error))
+                .and_then(|id| given_by_personal(&id))?,
+            (None, Some(id)) => PackedId::new(id.as_str()),
+            (None, None) => {
+                return Err(Error::invalid("/phone", "phone or personal_phone_id must be given"));
             }
         };
-        let name_id = self.store_name(context, upsert.name.as_deref());
-        let (phone_id, name_id) = join(phone_id, name_id).await;
+        let ordered_at = upsert.ordered_at.to_diesel();
+        if upsert.name.is_some() {
+            self.check_not_erased(context, &personal_phone_id, ordered_at).await?;
+        }
         Ok(UpsertRow {
             park_id: PackedId::new(upsert.park_id.as_str()),
-            personal_phone_id: phone_id?,
-            personal_name_id: name_id?,
+            personal_phone_id,
+            personal_name_id: self.store_name(context, upsert.name.as_deref()).await?,
             sms_enabled: upsert.sms_enabled,
             order_options: upsert.order_options.map(|options| Json(options.into())),
-            ordered_at: upsert.ordered_at.to_diesel(),
+            ordered_at,
         })
+    }
+
+    async fn check_not_erased(
+        &self,
+        context: &Context,
+        phone: &PackedId,
+        ordered_at: jiff_diesel::Timestamp,
+    ) -> Result<()> {
+        let look = async |connection: &mut Connection| {
+            tombstones::is_erased(connection, phone, ordered_at).await
+        };
+        let is_erased = self.database.transaction(context, look).await?;
+        if is_erased { Err(tombstones::erased()) } else { Ok(()) }
     }
 
     /// Customers of any parks by key, without what is personal; the missing are left out.
