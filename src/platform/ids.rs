@@ -74,6 +74,11 @@ opaque_id! {
 }
 
 opaque_id! {
+    /// A driver's profile in a park.
+    ContractorId
+}
+
+opaque_id! {
     /// An order of a park.
     OrderId
 }

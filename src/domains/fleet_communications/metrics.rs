@@ -1,6 +1,8 @@
 //! What the product watches: mailings, the drivers they reach, and messages.
 
-use crate::platform::telemetry::metrics::{Histogram, IntCounter, IntCounterVec, Metrics};
+use crate::platform::telemetry::metrics::{
+    Histogram, IntCounter, IntCounterVec, IntGauge, Metrics,
+};
 
 /// Times from order to last delivery, in seconds: from at once to a day.
 const DELIVERY: [f64; 9] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
@@ -12,6 +14,9 @@ pub(super) struct CommunicationsMetrics {
     pub delivery: Histogram,
     pub messages_to_driver: IntCounter,
     pub messages_to_park: IntCounter,
+    pushes: IntCounterVec,
+    /// Event streams that are open.
+    pub streams: IntGauge,
 }
 
 impl CommunicationsMetrics {
@@ -36,12 +41,24 @@ impl CommunicationsMetrics {
             "Messages of conversations by direction",
             &["direction"],
         );
+        let pushes = metrics.counters(
+            "fleet_communications_pushes_total",
+            "Messages to drivers that went to feeds, each attempt by outcome: sent, rejected, \
+             read_before (not sent any more), gone, failed (tried again)",
+            &["outcome"],
+        );
+        let streams = metrics.gauge(
+            "fleet_communications_event_streams",
+            "Event streams of conversations that are open",
+        );
         Self {
             mailings,
             recipients,
             delivery,
             messages_to_driver: messages.with_label_values(&["to_driver"]),
             messages_to_park: messages.with_label_values(&["to_park"]),
+            pushes,
+            streams,
         }
     }
 
@@ -51,5 +68,9 @@ impl CommunicationsMetrics {
 
     pub fn recipients(&self, outcome: &str, count: u64) {
         self.recipients.with_label_values(&[outcome]).inc_by(count);
+    }
+
+    pub fn push(&self, outcome: &str) {
+        self.pushes.with_label_values(&[outcome]).inc();
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::conversations::ConversationSettings;
 use crate::platform::config::{Faults, Section};
 
 /// What an operator may set.
@@ -14,6 +15,8 @@ pub struct CommunicationsSettings {
     pub schedule_days: u32,
     /// Longest time that one run of a mailing works before other parks have their turn.
     pub mailing_slice_ms: u64,
+    /// Conversations and their event streams.
+    pub conversations: ConversationSettings,
 }
 
 impl CommunicationsSettings {
@@ -34,5 +37,6 @@ impl Section for CommunicationsSettings {
             "mailing_slice_ms",
             "must be in 1..=30000",
         );
+        self.conversations.check(faults);
     }
 }

@@ -6,6 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
 use super::headers;
+use super::identity::Driver;
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
@@ -30,10 +31,29 @@ impl IdempotencyKey {
         park: Option<&ParkId>,
         body: &[u8],
     ) -> Option<IdempotentCall> {
+        self.call(context, park, &self.route, body)
+    }
+
+    /// The same for a driver, who shares caller, park and route with all drivers of the park: his key
+    /// is his own.
+    #[must_use]
+    pub fn guard_of_driver(&self, driver: &Driver, body: &[u8]) -> Option<IdempotentCall> {
+        // An id has no space in it, and neither has a route.
+        let route = format!("{} {}", self.route, driver.driver_profile_id);
+        self.call(&driver.context, Some(&driver.park), &route, body)
+    }
+
+    fn call(
+        &self,
+        context: &Context,
+        park: Option<&ParkId>,
+        route: &str,
+        body: &[u8],
+    ) -> Option<IdempotentCall> {
         let key = self.key.as_deref()?;
         let park = park.map_or("", ParkId::as_str);
         let request = [self.path.as_bytes(), &canonical(body)];
-        Some(IdempotentCall::new(&context.caller, park, &self.route, key, &request))
+        Some(IdempotentCall::new(&context.caller, park, route, key, &request))
     }
 
     /// The key as the caller sent it, for an upstream that guards the call itself.
@@ -108,5 +128,20 @@ mod tests {
         assert_eq!(guard("p", r#"{"a":1,"b":2}"#), guard("p", r#"{ "b": 2, "a": 1 }"#));
         assert_ne!(guard("p", r#"{"a":1}"#).request, guard("p", r#"{"a":2}"#).request);
         assert_ne!(guard("p", "{}").scope, guard("q", "{}").scope);
+    }
+
+    #[test]
+    fn two_drivers_of_a_park_do_not_share_a_key() {
+        let key = IdempotencyKey { key: Some("k".into()), route: "/r".into(), path: "/r".into() };
+        let guard = |id: &str| {
+            let driver = Driver {
+                context: Context::background("caller", std::time::Duration::from_secs(1)),
+                park: ParkId::parse("p").unwrap(),
+                driver_profile_id: id.to_owned(),
+            };
+            key.guard_of_driver(&driver, b"{}").unwrap()
+        };
+        assert_eq!(guard("one"), guard("one"));
+        assert_ne!(guard("one").scope, guard("two").scope);
     }
 }

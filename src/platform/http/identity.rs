@@ -124,3 +124,16 @@ pub struct DispatcherHeaders {
     #[param(rename = "X-Dispatcher-Id")]
     dispatcher_id: i64,
 }
+
+/// The headers of a driver's request, for the API documentation.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "only its description is used")]
+pub struct DriverHeaders {
+    /// The park the driver works for.
+    #[param(rename = "X-Park-Id", min_length = 1, max_length = 64, pattern = "^[!-~]+$")]
+    park_id: String,
+    /// The driver's profile in that park.
+    #[param(rename = "X-Driver-Profile-Id", min_length = 1, max_length = 64, pattern = "^[!-~]+$")]
+    driver_profile_id: String,
+}

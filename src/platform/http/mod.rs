@@ -20,6 +20,7 @@ mod pipeline;
 pub mod problem;
 mod server;
 mod span;
+pub mod sse;
 mod state;
 
 pub use server::{document, serve};

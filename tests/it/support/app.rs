@@ -187,6 +187,13 @@ impl TestApp {
             .header("X-Dispatcher-Id", DISPATCHER_ID)
     }
 
+    /// A driver of `park`; paths are below the domain's routes for drivers.
+    pub fn driver(&self, domain: &str, park: &str, id: &str) -> Caller {
+        self.caller("test-driver", domain, "driver")
+            .header("X-Park-Id", park)
+            .header("X-Driver-Profile-Id", id)
+    }
+
     /// Another service.
     pub fn internal(&self, domain: &str) -> Caller {
         self.caller("test-internal", domain, "internal")

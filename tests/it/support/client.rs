@@ -123,6 +123,21 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Begins to read an answer that does not end by itself; its body is the caller's to read.
+    pub async fn open(&self, path: &str) -> Result<Opened, String> {
+        let mut request = self.http.get(format!("{}/{path}", self.base));
+        for (name, value) in &self.headers {
+            request = request.insert_header((name.as_str(), value.as_str()));
+        }
+        let sent = tokio::time::timeout(PATIENCE, request.send()).await;
+        sent.map_err(|_| format!("no answer in {PATIENCE:?}"))?.map_err(|error| error.to_string())
+    }
+}
+
+/// An answer whose head has come.
+pub type Opened = awc::ClientResponse;
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Reply {

@@ -8,6 +8,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod sse;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

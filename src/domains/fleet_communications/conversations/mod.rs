@@ -1,21 +1,71 @@
 //! Conversations of a park with its drivers.
+//!
+//! `routes` (thin) → `service` (rules) → `store` (SQL). Every message and read mark is an event of its
+//! park, numbered without gaps: `events` reads them, `stream` sends them to a dispatcher's browser,
+//! `hub` wakes the streams. `push` and `cleaning` are background tasks. Reasons stand in
+//! `docs/decisions/conversations.md`.
+
+mod cleaning;
+mod events;
+mod hub;
+mod model;
+mod push;
+mod routes;
+mod service;
+mod settings;
+mod store;
+mod stream;
 
 use std::sync::Arc;
 
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::cleaning::CleanEvents;
+use self::hub::Hub;
+use self::push::{Push, PushMessage};
+pub(super) use self::settings::ConversationSettings;
+use self::stream::Reader;
 use super::Tools;
 use crate::platform::domain::Platform;
+use crate::platform::shutdown::Shutdown;
 
 /// Conversations.
 pub(super) struct Conversations {
-    _tools: Arc<Tools>,
+    tools: Arc<Tools>,
+    hub: Arc<Hub>,
+    reader: Reader,
+    shutdown: Shutdown,
 }
 
 impl Conversations {
-    pub(super) fn start(tools: Arc<Tools>, _: &Platform) -> Self {
-        Self { _tools: tools }
+    /// Takes up the tasks and wakes streams, until the process stops.
+    pub(super) fn start(tools: Arc<Tools>, platform: &Platform) -> Self {
+        let settings = &tools.settings.conversations;
+        let database = &tools.database;
+
+        let push = Push {
+            database: database.clone(),
+            feeds: tools.feeds.clone(),
+            metrics: tools.metrics.clone(),
+        };
+        tools.tasks.handle::<PushMessage, _>(move |running| push.clone().run(running));
+
+        let days = i32::try_from(settings.event_days).unwrap_or(i32::MAX);
+        let cleaned = database.clone();
+        tools
+            .tasks
+            .handle::<CleanEvents, _>(move |running| cleaning::run(cleaned.clone(), days, running));
+        tools.tasks.every("fleet_communications_clean_events", cleaning::EVERY, || CleanEvents {});
+
+        let hub = Hub::new(settings, tools.metrics.streams.clone());
+        let waking =
+            Arc::clone(&hub).run(database.clone(), settings.look(), platform.shutdown.clone());
+        platform.runtime.spawn(waking);
+        let reader = Reader::new(database.clone());
+        Self { hub, reader, shutdown: platform.shutdown.clone(), tools }
     }
 }
 
-pub(super) fn mount(_: &mut ServiceConfig<'_>) {}
+pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+    routes::mount(routes);
+}
