@@ -207,12 +207,15 @@ impl Worker {
         let Some(order) = customer_order(job, &shown.body) else {
             return Ok("without_phone");
         };
-        match self.book.record(&context, &order).await {
+        let recorded = match self.book.record(&context, &order).await {
             // What fills in the next order is a help only: its customer is recorded without it.
             Err(error) if error.kind() == Kind::InvalidInput && order.order_options.is_some() => {
                 let order = CustomerOrder { order_options: None, ..order };
-                self.book.record(&context, &order).await?;
+                self.book.record(&context, &order).await
             }
+            outcome => outcome,
+        };
+        match recorded {
             // Recorded before, when the order was something else.
             Err(error) if error.code() == "idempotency_key_reused" => {}
             // The passenger was erased since: there is nothing to record.

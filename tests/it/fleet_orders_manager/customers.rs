@@ -179,3 +179,34 @@ async fn a_commit_does_not_wait_for_fleet_customers() {
         assert_eq!(desk.customers_waiting().await, number, "placed before it is told");
     }
 }
+
+/// An order whose passenger is erased before it is committed: there is nothing to record, and nobody
+/// tries again.
+async fn assert_erased_before_the_commit(desk: &Desk, customers: &Caller) {
+    let id = desk.drafted(trip()).await;
+    let person = desk.sent_json("draft")["personal_phone_id"].clone();
+    let takeout = customers.below(&format!("{CUSTOMERS}/takeout/v1")).token("test-takeout");
+    let request = json!({"request_id": "r", "personal_phone_ids": [person]});
+    takeout.post("delete", request).await.expect(202);
+    eventually("the person is erased", async || {
+        takeout.get("receipts/r").await.expect(200)["status"] == "completed"
+    })
+    .await;
+    desk.commit(&id).await.expect(200);
+    eventually("it is counted", async || desk.customers_total("erased").await == 1).await;
+    assert_eq!(desk.customers_waiting().await, 0);
+    assert_eq!(desk.customers_total("recorded").await, 0);
+    let status = takeout.post("status", json!({"personal_phone_ids": [person]})).await;
+    assert_eq!(status.expect(200)["status"], "empty");
+}
+
+#[actix_web::test]
+async fn the_order_of_who_was_erased_since_is_let_rest() {
+    let desk = Desk::with_customers("").await;
+    assert_erased_before_the_commit(&desk, &desk.app.anonymous()).await;
+    let mut customers = CustomersProcess::make();
+    let desk = desk_beside(&customers).await;
+    customers.start(&desk.app.sandbox).await;
+    let root = Caller::anonymous(format!("http://{}", customers.addr));
+    assert_erased_before_the_commit(&desk, &root).await;
+}
