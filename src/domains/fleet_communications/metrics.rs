@@ -1,5 +1,6 @@
 //! What the product watches: mailings, the drivers they reach, and messages.
 
+use super::mailings::Rises;
 use crate::platform::telemetry::metrics::{Histogram, IntCounter, IntCounterVec, Metrics};
 
 /// Times from order to last delivery, in seconds: from at once to a day.
@@ -49,7 +50,14 @@ impl CommunicationsMetrics {
         self.mailings.with_label_values(&[outcome]).inc();
     }
 
-    pub fn recipients(&self, outcome: &str, count: u64) {
-        self.recipients.with_label_values(&[outcome]).inc_by(count);
+    pub fn rises(&self, rises: &Rises) {
+        self.recipients("sent", rises.sent);
+        self.recipients("failed", rises.failed);
+        self.recipients("skipped", rises.skipped);
+        self.recipients("recalled", rises.recalled);
+    }
+
+    fn recipients(&self, outcome: &str, count: i64) {
+        self.recipients.with_label_values(&[outcome]).inc_by(count.unsigned_abs());
     }
 }
