@@ -1,5 +1,6 @@
 //! What the product watches: mailings, the drivers they reach, and messages.
 
+use super::mailings::Rises;
 use crate::platform::telemetry::metrics::{
     Histogram, IntCounter, IntCounterVec, IntGauge, Metrics,
 };
@@ -66,8 +67,15 @@ impl CommunicationsMetrics {
         self.mailings.with_label_values(&[outcome]).inc();
     }
 
-    pub fn recipients(&self, outcome: &str, count: u64) {
-        self.recipients.with_label_values(&[outcome]).inc_by(count);
+    pub fn rises(&self, rises: &Rises) {
+        self.recipients("sent", rises.sent);
+        self.recipients("failed", rises.failed);
+        self.recipients("skipped", rises.skipped);
+        self.recipients("recalled", rises.recalled);
+    }
+
+    fn recipients(&self, outcome: &str, count: i64) {
+        self.recipients.with_label_values(&[outcome]).inc_by(count.unsigned_abs());
     }
 
     pub fn push(&self, outcome: &str) {

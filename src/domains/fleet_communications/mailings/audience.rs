@@ -14,7 +14,7 @@ use crate::upstreams::parks::{Driver, DriverFilter, PAGE, Parks};
 /// Drivers that a preview shows.
 const SAMPLE: usize = 20;
 /// More pages than any park has: an upstream whose pages never end is not followed for ever.
-const MOST_PAGES: usize = 10_000;
+pub(super) const MOST_PAGES: usize = 10_000;
 
 /// Where a page of the audience begins. Drivers who are named one by one are asked for in slices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,14 +27,18 @@ pub(super) struct Position {
 /// A filter, ready to be asked.
 pub(super) struct Audience<'a> {
     filter: &'a Filter,
-    named: &'a [String],
+    /// Each once: those who stand in two slices would be counted twice.
+    named: Vec<String>,
     excluded: HashSet<&'a str>,
 }
 
 impl<'a> Audience<'a> {
     pub fn new(filter: &'a Filter) -> Self {
         let excluded = filter.excl_contractor_ids.iter().flatten().map(String::as_str).collect();
-        Self { filter, named: filter.incl_contractor_ids.as_deref().unwrap_or_default(), excluded }
+        let mut seen = HashSet::new();
+        let named = filter.incl_contractor_ids.iter().flatten();
+        let named = named.filter(|id| seen.insert(id.as_str())).cloned().collect();
+        Self { filter, named, excluded }
     }
 
     /// A page of the drivers who are meant, and where the next begins, if there is one.

@@ -47,7 +47,7 @@ const SIZE_CHUNK: &str = "UPDATE fleet_communications.mailing_chunks SET size = 
      WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3";
 const SELECTED: &str = "UPDATE fleet_communications.mailings SET selected = selected + $3, \
      next_chunk = next_chunk + 1, next_page = $4, updated_at = now(), \
-     selected_at = CASE WHEN $4 IS NULL THEN now() END WHERE park_id = $1 AND id = $2";
+     selected_at = CASE WHEN $4 IS NULL THEN now() END, error = NULL WHERE park_id = $1 AND id = $2";
 
 /// Stores a page of recipients as a chunk; whoever stands in the mailing already is passed over.
 pub(super) async fn add(
@@ -162,16 +162,25 @@ const ACCEPT: &str = "UPDATE fleet_communications.mailing_recipients SET status 
 const SETTLE: &str = "UPDATE fleet_communications.mailing_chunks SET state = 'sent', sent = $4 \
      WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3 AND state = 'sending'";
 const COUNT: &str = "UPDATE fleet_communications.mailings SET sent = sent + $3, \
-     failed = failed + $4, skipped = skipped + $5, recalled = recalled + $6, updated_at = now() \
-     WHERE park_id = $1 AND id = $2";
+     failed = failed + $4, skipped = skipped + $5, recalled = recalled + $6, error = NULL, \
+     updated_at = now() WHERE park_id = $1 AND id = $2";
 
-/// Writes the outcome of a chunk; how many drivers have the message.
+/// By how many drivers the counts of a mailing rise.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in super::super) struct Rises {
+    pub sent: i64,
+    pub failed: i64,
+    pub skipped: i64,
+    pub recalled: i64,
+}
+
+/// Writes the outcome of a chunk.
 pub(super) async fn settle(
     connection: &mut Connection,
     key: Key<'_>,
     chunk: i32,
     rejections: &[Rejection],
-) -> Result<i64> {
+) -> Result<Rises> {
     let of_chunk = |sql: &'static str| {
         diesel::sql_query(sql)
             .bind::<Text, _>(key.park.as_str().to_owned())
@@ -189,8 +198,8 @@ pub(super) async fn settle(
     let sent = i32::try_from(sent).map_err(Error::internal)?;
     of_chunk(SETTLE).bind::<Integer, _>(sent).execute(connection).await?;
     let failed = i64::try_from(failed).map_err(Error::internal)?;
-    count(connection, key, [i64::from(sent), failed, 0, 0]).await?;
-    Ok(i64::from(sent))
+    let rises = Rises { sent: i64::from(sent), failed, ..Rises::default() };
+    count(connection, key, rises).await
 }
 
 const UNKNOWN: &str = "UPDATE fleet_communications.mailing_recipients SET status = 'unknown' \
@@ -207,7 +216,7 @@ pub(super) async fn settle_taken_back(
     key: Key<'_>,
     chunk: i32,
     removed: u32,
-) -> Result<()> {
+) -> Result<Rises> {
     let of_chunk = |sql: &'static str| {
         diesel::sql_query(sql)
             .bind::<Text, _>(key.park.as_str().to_owned())
@@ -218,10 +227,11 @@ pub(super) async fn settle_taken_back(
     let removed = i32::try_from(removed).map_err(Error::internal)?;
     let query = of_chunk(TAKEN_BACK).bind::<Integer, _>(removed);
     let Some(Number { chunk: size }) = query.get_result(connection).await.optional()? else {
-        return Ok(());
+        return Ok(Rises::default());
     };
     let had = i64::from(removed.min(size));
-    count(connection, key, [had, 0, i64::from(size) - had, had]).await
+    let skipped = i64::from(size) - had;
+    count(connection, key, Rises { sent: had, skipped, recalled: had, failed: 0 }).await
 }
 
 const RECALLED: &str = "UPDATE fleet_communications.mailing_chunks c SET recall_done = true, \
@@ -237,21 +247,20 @@ pub(super) async fn recalled(
     key: Key<'_>,
     chunk: i32,
     removed: u32,
-) -> Result<i64> {
+) -> Result<Rises> {
     let query = diesel::sql_query(RECALLED)
         .bind::<Text, _>(key.park.as_str())
         .bind::<Text, _>(key.id)
         .bind::<Integer, _>(chunk)
         .bind::<Integer, _>(i32::try_from(removed).map_err(Error::internal)?);
     let rise: Option<Number> = query.get_result(connection).await.optional()?;
-    let rise = rise.map_or(0, |number| i64::from(number.chunk));
-    count(connection, key, [0, 0, 0, rise]).await?;
-    Ok(rise)
+    let recalled = rise.map_or(0, |number| i64::from(number.chunk));
+    count(connection, key, Rises { recalled, ..Rises::default() }).await
 }
 
 /// Adds to sent, failed, skipped and recalled.
-async fn count(connection: &mut Connection, key: Key<'_>, rises: [i64; 4]) -> Result<()> {
-    let [sent, failed, skipped, recalled] = rises;
+async fn count(connection: &mut Connection, key: Key<'_>, rises: Rises) -> Result<Rises> {
+    let Rises { sent, failed, skipped, recalled } = rises;
     diesel::sql_query(COUNT)
         .bind::<Text, _>(key.park.as_str())
         .bind::<Text, _>(key.id)
@@ -261,7 +270,7 @@ async fn count(connection: &mut Connection, key: Key<'_>, rises: [i64; 4]) -> Re
         .bind::<BigInt, _>(recalled)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(rises)
 }
 
 const DROP: &str = "WITH dropped AS (UPDATE fleet_communications.mailing_chunks \
@@ -269,21 +278,31 @@ const DROP: &str = "WITH dropped AS (UPDATE fleet_communications.mailing_chunks 
        RETURNING size) SELECT COALESCE(sum(size), 0)::bigint AS count FROM dropped";
 
 /// Stops every chunk that was not handed over; how many drivers are spared.
-pub(super) async fn drop_waiting(connection: &mut Connection, key: Key<'_>) -> Result<i64> {
+pub(super) async fn drop_waiting(connection: &mut Connection, key: Key<'_>) -> Result<Rises> {
     let query = diesel::sql_query(DROP).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
     let dropped: Count = query.get_result(connection).await?;
-    count(connection, key, [0, 0, dropped.count, 0]).await?;
-    Ok(dropped.count)
+    count(connection, key, Rises { skipped: dropped.count, ..Rises::default() }).await
 }
 
-const PENDING: &str = "SELECT COALESCE(sum(CASE state WHEN 'sending' THEN size \
-       WHEN 'sent' THEN CASE WHEN recall_done THEN 0 ELSE sent END ELSE 0 END), 0)::bigint AS count \
+const PENDING: &str = "SELECT \
+       COALESCE(sum(size) FILTER (WHERE state = 'sending'), 0)::bigint AS in_flight, \
+       COALESCE(sum(sent) FILTER (WHERE state = 'sent' AND NOT recall_done), 0)::bigint AS sent \
      FROM fleet_communications.mailing_chunks WHERE park_id = $1 AND mailing_id = $2";
 
 /// Drivers of a cancelled mailing of whom it is not known yet whether they keep the message.
-pub(super) async fn pending(connection: &mut Connection, key: Key<'_>) -> Result<i64> {
+#[derive(Debug, QueryableByName)]
+pub(super) struct Pending {
+    /// It was handed over, without an outcome so far.
+    #[diesel(sql_type = BigInt)]
+    pub in_flight: i64,
+    /// They have it, and it was not taken back so far.
+    #[diesel(sql_type = BigInt)]
+    pub sent: i64,
+}
+
+/// Of how many drivers of a cancelled mailing the outcome is open.
+pub(super) async fn pending(connection: &mut Connection, key: Key<'_>) -> Result<Pending> {
     let query =
         diesel::sql_query(PENDING).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
-    let pending: Count = query.get_result(connection).await?;
-    Ok(pending.count)
+    Ok(query.get_result(connection).await?)
 }

@@ -20,6 +20,7 @@ mod watch;
 
 use std::sync::Arc;
 
+pub(super) use self::chunks::Rises;
 pub(super) use self::routes::mount;
 pub(super) use self::service::Mailings;
 use super::Tools;

@@ -200,7 +200,7 @@ pub(super) struct MailingView {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
     pub recipients: Recipients,
-    /// Why it failed.
+    /// Why it failed or, while it is open, waits: the code of an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::chunks::{self, Key};
+use super::chunks::{self, Key, Rises};
 use super::{request_id, store};
 use crate::domains::fleet_communications::Tools;
 use crate::platform::database::Connection;
@@ -73,13 +73,13 @@ async fn write(
     taken_back: Option<(i32, u32)>,
 ) -> Result<Option<i32>> {
     let id = running.task.mailing_id.as_str();
-    let mut rise = 0;
+    let mut rises = Rises::default();
     let work = async |connection: &mut Connection| {
         running.fence(connection).await?;
         store::lock(connection, park, id).await?;
         let key = Key { park, id };
         if let Some((chunk, removed)) = taken_back {
-            rise = chunks::recalled(connection, key, chunk, removed).await?;
+            rises = chunks::recalled(connection, key, chunk, removed).await?;
         }
         let next = chunks::to_recall(connection, key).await?;
         if next.is_none() {
@@ -88,6 +88,6 @@ async fn write(
         Ok(next)
     };
     let next = tools.database.transaction(&running.context, work).await?;
-    tools.metrics.recipients("recalled", rise.unsigned_abs());
+    tools.metrics.rises(&rises);
     Ok(next)
 }

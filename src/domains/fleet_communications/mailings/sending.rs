@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::audience::{Audience, Position};
-use super::chunks::{self, Key, Rejection};
+use super::audience::{Audience, MOST_PAGES, Position};
+use super::chunks::{self, Key, Rejection, Rises};
 use super::model::{Filter, MailingStatus};
 use super::recall::RecallMailing;
 use super::store::{self, MailingRow};
@@ -73,6 +73,14 @@ enum Plan {
     Nothing,
 }
 
+/// What comes behind a step.
+enum Next {
+    Step(Step),
+    /// Others have their turn.
+    Yield,
+    Nothing,
+}
+
 /// What a step brought.
 enum Step {
     Begun,
@@ -96,53 +104,73 @@ impl Sender<'_> {
         let mut progressed = false;
         let mut step = Step::Begun;
         loop {
-            let ended = async {
-                let plan = self.write(&park, &step).await?;
-                self.carry_out(&park, plan).await
-            };
-            match ended.await {
-                Ok(None) => return Ok(Outcome::Done),
-                Ok(Some(next)) => step = next,
+            match self.advance(&park, &step, progressed.then_some(until)).await {
+                Ok(Next::Nothing) => return Ok(Outcome::Done),
+                Ok(Next::Yield) => return Ok(Outcome::Continue),
+                Ok(Next::Step(next)) => step = next,
                 Err(error) if progressed => {
+                    self.note_trouble(&park, &error).await;
                     tracing::debug!(code = error.code(), cause = error.chain(), "mailing held up");
                     return Ok(Outcome::Snooze(error.retry_after().unwrap_or(AFTER_PROGRESS)));
                 }
                 Err(error) => return self.failed(&park, error).await,
             }
-            if Instant::now() >= until {
-                // What the last step brought must be written before others have their turn.
-                let wrote = self.write(&park, &step).await;
-                return wrote
-                    .map(|plan| match plan {
-                        Plan::Nothing => Outcome::Done,
-                        _ => Outcome::Continue,
-                    })
-                    .map_err(Into::into);
-            }
             progressed = true;
         }
     }
 
-    /// The last attempt gives the mailing up.
-    async fn failed(&self, park: &ParkId, error: Error) -> TaskResult {
-        if self.running.attempt >= self.running.max_attempts {
-            let id = &self.running.task.mailing_id;
-            let give_up = async |connection: &mut Connection| {
-                self.running.fence(connection).await?;
-                give_up(connection, park, id, error.code()).await
-            };
-            if self.tools.database.transaction(&self.running.context, give_up).await? {
-                self.tools.metrics.mailing("failed");
-            }
+    /// Writes what a step brought and takes the next one, unless it is `until` already.
+    async fn advance(&self, park: &ParkId, step: &Step, until: Option<Instant>) -> Result<Next> {
+        let plan = self.write(park, step).await?;
+        let is_over = until.is_some_and(|until| until <= Instant::now());
+        if is_over && !matches!(plan, Plan::Nothing) {
+            return Ok(Next::Yield);
         }
-        Err(error.into())
+        Ok(self.carry_out(park, plan).await?.map_or(Next::Nothing, Next::Step))
+    }
+
+    /// The last attempt gives the mailing up, and the task with it: whoever resumes the mailing
+    /// enqueues another.
+    async fn failed(&self, park: &ParkId, error: Error) -> TaskResult {
+        if self.running.attempt < self.running.max_attempts {
+            self.note_trouble(park, &error).await;
+            return Err(error.into());
+        }
+        let id = &self.running.task.mailing_id;
+        let end = async |connection: &mut Connection| {
+            self.running.fence(connection).await?;
+            let is_news = give_up(connection, park, id, error.code()).await?;
+            if is_news {
+                self.running.complete_in(connection).await?;
+            }
+            Ok(is_news)
+        };
+        if !self.tools.database.transaction(&self.running.context, end).await? {
+            return Err(error.into());
+        }
+        self.tools.metrics.mailing("failed");
+        tracing::error!(code = error.code(), cause = error.chain(), "a mailing is given up");
+        Ok(Outcome::Done)
+    }
+
+    /// Lets the mailing say why it waits.
+    async fn note_trouble(&self, park: &ParkId, error: &Error) {
+        let id = &self.running.task.mailing_id;
+        let note = async |connection: &mut Connection| {
+            self.running.fence(connection).await?;
+            store::note_trouble(connection, park, id, error.code()).await
+        };
+        let noted = self.tools.database.transaction(&self.running.context, note).await;
+        if let Err(error) = noted {
+            tracing::debug!(code = error.code(), "a mailing's trouble could not be noted");
+        }
     }
 
     /// Writes what a step brought and decides the next one, in one transaction.
     async fn write(&self, park: &ParkId, step: &Step) -> Result<Plan> {
         let id = &self.running.task.mailing_id;
         let mut finished = None;
-        let mut reached = (0, 0);
+        let mut rises = Rises::default();
         let work = async |connection: &mut Connection| {
             self.running.fence(connection).await?;
             let key = Key { park, id };
@@ -150,7 +178,7 @@ impl Sender<'_> {
                 self.running.complete_in(connection).await?;
                 return Ok(Plan::Nothing);
             };
-            reached = self.note(connection, key, step).await?;
+            rises = note(connection, key, row.status()?, step).await?;
             let row = store::find(connection, park, id).await?.unwrap_or(row);
             let plan = self.plan(connection, key, &row).await?;
             if let Plan::Nothing = plan {
@@ -160,38 +188,13 @@ impl Sender<'_> {
             Ok(plan)
         };
         let plan = self.tools.database.transaction(&self.running.context, work).await?;
-        self.tools.metrics.recipients("sent", reached.0);
-        self.tools.metrics.recipients("failed", reached.1);
+        self.tools.metrics.rises(&rises);
         if let Some(due_at) = finished {
             self.tools.metrics.mailing("sent");
             let took = Timestamp::now().duration_since(due_at).as_secs_f64();
             self.tools.metrics.delivery.observe(took.max(0.0));
         }
         Ok(plan)
-    }
-
-    /// Writes what a step brought; how many drivers were reached, and how many could not be.
-    async fn note(
-        &self,
-        connection: &mut Connection,
-        key: Key<'_>,
-        step: &Step,
-    ) -> Result<(u64, u64)> {
-        match step {
-            Step::Begun => {}
-            Step::Selected { chunk, contractors, next } => {
-                chunks::add(connection, key, *chunk, contractors, next.as_ref()).await?;
-            }
-            Step::SelectAnew => chunks::select_anew(connection, key).await?,
-            Step::Sent { chunk, rejections } => {
-                let sent = chunks::settle(connection, key, *chunk, rejections).await?;
-                return Ok((sent.unsigned_abs(), rejections.len() as u64));
-            }
-            Step::TakenBack { chunk, removed } => {
-                chunks::settle_taken_back(connection, key, *chunk, *removed).await?;
-            }
-        }
-        Ok((0, 0))
     }
 
     async fn plan(
@@ -220,6 +223,9 @@ impl Sender<'_> {
             MailingStatus::Sending => {}
         }
         if let Some(page) = row.next_page()? {
+            if usize::try_from(row.next_chunk).is_ok_and(|chunk| chunk >= MOST_PAGES) {
+                return Err(Error::unavailable("parks_unavailable", "The drivers do not end."));
+            }
             return Ok(Plan::Select { filter: row.filter(), page, chunk: row.next_chunk });
         }
         let Some(chunk) = chunks::begin_next(connection, key).await? else {
@@ -334,6 +340,32 @@ impl Sender<'_> {
         }
         Ok(names)
     }
+}
+
+/// Writes what a step brought.
+async fn note(
+    connection: &mut Connection,
+    key: Key<'_>,
+    status: MailingStatus,
+    step: &Step,
+) -> Result<Rises> {
+    match step {
+        // Nobody is added to a mailing that was cancelled meanwhile: the cancellation has told how
+        // many there are.
+        Step::Selected { .. } | Step::SelectAnew if status == MailingStatus::Cancelled => {}
+        Step::Begun => {}
+        Step::Selected { chunk, contractors, next } => {
+            chunks::add(connection, key, *chunk, contractors, next.as_ref()).await?;
+        }
+        Step::SelectAnew => chunks::select_anew(connection, key).await?,
+        Step::Sent { chunk, rejections } => {
+            return chunks::settle(connection, key, *chunk, rejections).await;
+        }
+        Step::TakenBack { chunk, removed } => {
+            return chunks::settle_taken_back(connection, key, *chunk, *removed).await;
+        }
+    }
+    Ok(Rises::default())
 }
 
 /// Gives a mailing up, unless it is over; whether that is news.

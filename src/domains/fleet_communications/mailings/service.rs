@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::audience::Audience;
-use super::chunks::{self, Key};
+use super::chunks::{self, Key, Rises};
 use super::model::{
     CancelOutcome, Cancelled, Filter, HistoryQuery, MailingStatus, MailingView, Order, Ordered,
     Preview,
@@ -55,10 +55,11 @@ impl Mailings {
         order: Order,
         call: Option<IdempotentCall>,
     ) -> Result<Ordered> {
-        let send_at = self.due(order.send_at)?;
+        let mut is_new = false;
         let guard = Guard { call, domain: NAME, subject: None };
         let work = async |connection: &mut Connection| {
             let park = &asker.park;
+            let send_at = self.due(order.send_at)?;
             let (template_id, message, filter) = of_template(connection, asker, &order).await?;
             let id = Uuid::now_v7().to_string();
             let status =
@@ -79,10 +80,13 @@ impl Mailings {
                 None => task,
             };
             self.tools.tasks.enqueue(connection, &asker.context, task).await?;
+            is_new = true;
             Ok(Ordered { mailing_id: id, template_id, status })
         };
         let ordered = self.tools.database.once(&asker.context, guard, work).await?;
-        self.tools.metrics.mailing("ordered");
+        if is_new {
+            self.tools.metrics.mailing("ordered");
+        }
         Ok(ordered)
     }
 
@@ -161,9 +165,9 @@ impl Mailings {
     /// the answer says what was too late; what is not known yet is `pending`.
     pub(super) async fn cancel(&self, asker: &Asker, id: &str) -> Result<Cancelled> {
         let begin = async |connection: &mut Connection| self.stop(connection, asker, id).await;
-        let is_new = self.tools.database.transaction(&asker.context, begin).await?;
-        if is_new {
+        if let Some(dropped) = self.tools.database.transaction(&asker.context, begin).await? {
             self.tools.metrics.mailing("cancelled");
+            self.tools.metrics.rises(&dropped);
         }
         let wait = CANCEL_WAIT.min(asker.context.deadline.remaining() / 2);
         let until = Instant::now() + wait;
@@ -177,17 +181,22 @@ impl Mailings {
         }
     }
 
-    /// Stops what has not gone out and enqueues what takes the rest back; whether that is news.
-    async fn stop(&self, connection: &mut Connection, asker: &Asker, id: &str) -> Result<bool> {
+    /// Stops what has not gone out and enqueues what takes the rest back, also when it was stopped
+    /// before: the task of then may have been given up. How many it stopped, if it did.
+    async fn stop(
+        &self,
+        connection: &mut Connection,
+        asker: &Asker,
+        id: &str,
+    ) -> Result<Option<Rises>> {
         let park = &asker.park;
         let row = store::lock(connection, park, id).await?.ok_or_else(not_found)?;
-        if row.status()? == MailingStatus::Cancelled {
-            return Ok(false);
-        }
         let key = Key { park, id };
-        store::set_status(connection, park, id, MailingStatus::Cancelled, None).await?;
-        let stopped = chunks::drop_waiting(connection, key).await?;
-        self.tools.metrics.recipients("skipped", stopped.unsigned_abs());
+        let mut dropped = None;
+        if row.status()? != MailingStatus::Cancelled {
+            store::set_status(connection, park, id, MailingStatus::Cancelled, None).await?;
+            dropped = Some(chunks::drop_waiting(connection, key).await?);
+        }
         let tasks = &self.tools.tasks;
         // The sender, if it still lives, sees the cancellation; one that was given up left a chunk.
         if chunks::in_flight(connection, key).await?.is_some() {
@@ -196,7 +205,7 @@ impl Mailings {
         if chunks::to_recall(connection, key).await?.is_some() {
             tasks.enqueue(connection, &asker.context, RecallMailing::task(park, id)).await?;
         }
-        Ok(true)
+        Ok(dropped)
     }
 }
 
@@ -224,7 +233,7 @@ async fn outcome(connection: &mut Connection, asker: &Asker, id: &str) -> Result
     let key = Key { park: &asker.park, id };
     let row = store::lock(connection, &asker.park, id).await?.ok_or_else(not_found)?;
     let pending = chunks::pending(connection, key).await?;
-    Ok(row.cancel_outcome(pending))
+    Ok(row.cancel_outcome(&pending))
 }
 
 /// There is no such mailing in the caller's park.

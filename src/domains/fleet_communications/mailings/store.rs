@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
 
 use super::audience::Position;
+use super::chunks::Pending;
 use super::model::{
     CancelOutcome, DriverStatus, Filter, HistoryQuery, MailingStatus, MailingView, Recipients,
 };
@@ -105,13 +106,14 @@ impl MailingRow {
         (self.created_at.to_jiff(), self.id.clone())
     }
 
-    /// What a cancellation stopped; of `pending` drivers it is not known yet.
-    pub fn cancel_outcome(&self, pending: i64) -> CancelOutcome {
+    /// What a cancellation stopped: the counts add up to all who are selected, less those whose app
+    /// did not take it.
+    pub fn cancel_outcome(&self, pending: &Pending) -> CancelOutcome {
         CancelOutcome {
             stopped: self.skipped,
             recalled: self.recalled,
-            too_late: (self.sent - self.recalled - pending).max(0),
-            pending,
+            too_late: (self.sent - self.recalled - pending.sent).max(0),
+            pending: pending.in_flight + pending.sent,
         }
     }
 
@@ -262,6 +264,25 @@ pub(super) async fn set_status(
         .bind::<Text, _>(id)
         .bind::<Text, _>(status.as_str())
         .bind::<Nullable<Text>, _>(error)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+const NOTE_TROUBLE: &str = "UPDATE fleet_communications.mailings SET error = $3, updated_at = now() \
+     WHERE park_id = $1 AND id = $2 AND status IN ('created', 'scheduled', 'sending')";
+
+/// Notes why an open mailing waits; its next progress takes that away.
+pub(super) async fn note_trouble(
+    connection: &mut Connection,
+    park: &ParkId,
+    id: &str,
+    code: &str,
+) -> Result<()> {
+    diesel::sql_query(NOTE_TROUBLE)
+        .bind::<Text, _>(park.as_str())
+        .bind::<Text, _>(id)
+        .bind::<Text, _>(code)
         .execute(connection)
         .await?;
     Ok(())

@@ -17,7 +17,7 @@ enum Part<'a> {
 /// A message that cannot be sent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadMessage {
-    #[error("must have 1 to 4096 characters, and something else than white space")]
+    #[error("must have 1 to 4096 characters, and something else than white space and names")]
     Length,
     #[error(
         "may hold a driver's name, so with its placeholders it must leave room for 64 characters each"
@@ -54,6 +54,10 @@ impl<'a> Message<'a> {
         let names = message.0.iter().filter(|part| matches!(part, Part::FirstName)).count();
         if length + names * MAX_NAME > MAX_MESSAGE && names > 0 {
             return Err(BadMessage::LengthWithNames);
+        }
+        // Not every driver has a name, and nobody can be shown nothing.
+        if message.for_driver("").trim().is_empty() {
+            return Err(BadMessage::Length);
         }
         Ok(message)
     }
@@ -106,7 +110,7 @@ mod tests {
         }
         assert_eq!(told("{{first_name}}", "Ann").unwrap(), "{Ann}");
         assert!(!Message::parse("{} for all").unwrap().is_personal());
-        assert!(Message::parse("{first_name}").unwrap().is_personal());
+        assert!(Message::parse("{first_name}!").unwrap().is_personal());
     }
 
     #[test]
@@ -114,6 +118,7 @@ mod tests {
         for (text, why) in [
             ("", BadMessage::Length),
             (" \n", BadMessage::Length),
+            ("{first_name} {first_name}", BadMessage::Length),
             ("a\0", BadMessage::Nul),
             ("Hi {last_name}", BadMessage::Placeholder),
             ("Hi {FIRST_NAME}", BadMessage::Placeholder),
@@ -132,6 +137,7 @@ mod tests {
             if let Ok(told) = told(&text, &name) {
                 prop_assert!(told.chars().count() <= MAX_MESSAGE);
                 prop_assert!(!told.contains('\0'));
+                prop_assert!(!told.trim().is_empty());
             }
         }
     }
