@@ -260,7 +260,9 @@ fn the_doctor_tells_the_trouble_of_each_dependency_and_what_to_do() {
 async fn the_doctor_tells_pending_migrations_and_migrate_applies_them_once() {
     let (database, _sandbox, config) = world();
     database
-        .execute("DROP SCHEMA fleet_customers CASCADE; DROP SCHEMA fleet_platform CASCADE")
+        .execute(
+            "DROP SCHEMA fleet_customers, fleet_communications, fleet_platform, task_queue CASCADE",
+        )
         .await;
     let ended = run(&["doctor"], &config, &[]);
     assert_says(
@@ -280,7 +282,9 @@ async fn the_doctor_tells_pending_migrations_and_migrate_applies_them_once() {
 async fn without_migrating_at_start_a_process_waits_until_somebody_did() {
     let (database, _sandbox, config) = world();
     database
-        .execute("DROP SCHEMA fleet_customers CASCADE; DROP SCHEMA fleet_platform CASCADE")
+        .execute(
+            "DROP SCHEMA fleet_customers, fleet_communications, fleet_platform, task_queue CASCADE",
+        )
         .await;
     let mut server = Server::spawn(&config, &[("FLEET__DATABASE__MIGRATE_AT_START", "false")]);
     crate::support::eventually("/readyz says why", async || {
