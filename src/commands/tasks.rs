@@ -115,13 +115,16 @@ async fn in_database<T>(
 }
 
 fn print(tasks: &[StoredTask]) {
-    println!("id\tstate\tqueue\tkind\tattempt\tage\terror");
+    println!("id\tstate\tqueue\tkind\tpark\tkey\tattempt\tage\terror");
     for task in tasks {
         let code = task.error_code.as_deref().unwrap_or_default();
         let text = task.error.as_deref().unwrap_or_default();
         let StoredTask { id, state, queue, kind, attempt, max_attempts, age, .. } = task;
+        let (park, key) = (&task.park_id, task.unique_key.as_deref().unwrap_or_default());
         let error = format!("{code} {text}");
         let error = error.trim();
-        println!("{id}\t{state}\t{queue}\t{kind}\t{attempt}/{max_attempts}\t{age:.0}s\t{error}");
+        println!(
+            "{id}\t{state}\t{queue}\t{kind}\t{park}\t{key}\t{attempt}/{max_attempts}\t{age:.0}s\t{error}"
+        );
     }
 }

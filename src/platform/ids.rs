@@ -79,6 +79,11 @@ opaque_id! {
 }
 
 opaque_id! {
+    /// The id of whatever is asked for, before it is known whether there is such a thing.
+    OpaqueId
+}
+
+opaque_id! {
     /// An order of a park.
     OrderId
 }

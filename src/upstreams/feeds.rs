@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -49,6 +50,16 @@ pub struct Delivered {
     pub channels: HashMap<String, serde_json::Value>,
     /// Channels that do not take it, with the reason.
     pub rejected: HashMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Create<'a> {
+    request_id: &'a str,
+    service: &'static str,
+    channels: Vec<serde_json::Value>,
+    payload: &'a Payload<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +112,22 @@ impl Feeds {
         recipients: &[Recipient<'_>],
         payload: &Payload<'_>,
     ) -> Result<Delivered, UpstreamError> {
+        self.create_until(ctx, request_id, park, recipients, payload, None).await
+    }
+
+    /// The same, and not any more from `expires_at` on.
+    ///
+    /// # Errors
+    /// As [`Feeds::create`].
+    pub async fn create_until(
+        &self,
+        ctx: &Context,
+        request_id: &str,
+        park: &ParkId,
+        recipients: &[Recipient<'_>],
+        payload: &Payload<'_>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Delivered, UpstreamError> {
         let channels: Vec<_> = recipients
             .iter()
             .map(|recipient| {
@@ -111,10 +138,13 @@ impl Feeds {
                 }
             })
             .collect();
-        let body = json!({
-            "request_id": request_id, "service": "fleet-communications",
-            "channels": channels, "payload": payload,
-        });
+        let body = Create {
+            request_id,
+            service: "fleet-communications",
+            channels,
+            payload,
+            expire_at: expires_at,
+        };
         let call = Call::post("create", "/v1/feeds/create", &body)?.idempotent();
         match self.upstream.call_json::<Created>(ctx, call).await? {
             Answer::Ok(Created { feed_ids, rejected }) => Ok(Delivered {
@@ -125,13 +155,14 @@ impl Feeds {
         }
     }
 
-    /// Takes back what was shown under a request's id; how many no longer have it for that.
+    /// Takes back what was shown under a request's id; how many no longer have it for that. In one
+    /// attempt: a second one would not say again what the first took back.
     ///
     /// # Errors
     /// When there is no usable answer.
     pub async fn remove(&self, ctx: &Context, request_id: &str) -> Result<u32, UpstreamError> {
         let body = json!({ "request_id": request_id });
-        let call = Call::post("remove", "/v1/feeds/remove", &body)?.idempotent();
+        let call = Call::post("remove", "/v1/feeds/remove", &body)?;
         match self.upstream.call_json::<Removed>(ctx, call).await? {
             Answer::Ok(Removed { removed }) => Ok(removed),
             Answer::Refused(reply) => Err(reply.unexpected()),

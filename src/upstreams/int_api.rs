@@ -68,6 +68,8 @@ impl Refusal {
         self.retry_after.is_some()
             || matches!(self.status.as_u16(), 423 | 425)
             || self.is("commit_in_progress")
+            // A conflict without a word on why may be anything.
+            || (self.status == StatusCode::CONFLICT && self.code.is_none())
     }
 
     /// Whether it is for this reason.

@@ -108,7 +108,10 @@ impl Parks {
     ) -> Result<DriverPage, UpstreamError> {
         let list = List { park_id, filter, limit: PAGE, cursor };
         let call = Call::post("driver_profiles_list", "/v1/driver-profiles/list", &list)?;
-        match self.upstream.call_json(ctx, call.idempotent()).await? {
+        match self.upstream.call_json::<DriverPage>(ctx, call.idempotent()).await? {
+            Answer::Ok(page) if page.driver_profiles.len() > PAGE => {
+                Err(UpstreamError::Protocol("more drivers than were asked for"))
+            }
             Answer::Ok(page) => Ok(page),
             Answer::Refused(reply) => Err(reply.unexpected()),
         }

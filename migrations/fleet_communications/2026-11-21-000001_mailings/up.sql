@@ -76,7 +76,9 @@ CREATE TABLE mailing_chunks (
     size       integer NOT NULL,
     sent       integer NOT NULL DEFAULT 0,
     recalled   integer NOT NULL DEFAULT 0,
-    -- Whether feeds was asked to take it back after its outcome was written.
+    -- How often feeds was asked to take it back after its outcome was written, and whether it said how
+    -- many that were.
+    recalls     integer NOT NULL DEFAULT 0,
     recall_done boolean NOT NULL DEFAULT false,
     PRIMARY KEY (park_id, mailing_id, chunk),
     FOREIGN KEY (park_id, mailing_id) REFERENCES mailings (park_id, id),
@@ -96,7 +98,7 @@ CREATE TABLE mailing_recipients (
     error         text,
     PRIMARY KEY (park_id, mailing_id, contractor_id),
     FOREIGN KEY (park_id, mailing_id, chunk) REFERENCES mailing_chunks (park_id, mailing_id, chunk),
-    CONSTRAINT mailing_recipients_status CHECK (status IN ('selected', 'sent', 'failed', 'unknown'))
+    CONSTRAINT mailing_recipients_status CHECK (status IN ('selected', 'sent', 'failed'))
 ) WITH (
     fillfactor = 80,
     autovacuum_vacuum_scale_factor = 0.05

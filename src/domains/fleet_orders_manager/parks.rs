@@ -1,8 +1,10 @@
 //! How parks work, as `fleet-parks` says, kept for a short time.
 //!
 //! What is older than its time to live is refreshed by one call however many ask, in a task of its
-//! own: a caller that goes away does not end it for the others. Meanwhile, and while `fleet-parks`
-//! does not answer, what is known goes on being used until it is too old.
+//! own: a caller that goes away does not end it for the others. Callers wait for it a moment; when it
+//! takes longer, or `fleet-parks` does not answer, what is known goes on being used until it is too
+//! old. Only a park that works is used so: that there is none, or that it rests, is a final answer,
+//! and must be news.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,6 +26,8 @@ use crate::upstreams::fleet_parks::{FleetParks, Park};
 const FLEET_PARKS: &str = "fleet_parks_unavailable";
 /// The longest a refresh takes, attempts and pauses included.
 const REFRESH_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a caller waits for what is newer than what is known.
+const STALE_WAIT: Duration = Duration::from_millis(250);
 /// After a failure nobody asks again for so long.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
@@ -65,6 +69,8 @@ struct Known {
 /// What can be done for a caller now.
 enum Look {
     Use(Known, Use),
+    /// A refresh runs; meanwhile this would do.
+    WaitBriefly(Known),
     Wait,
     Fail(UpstreamError),
 }
@@ -96,10 +102,14 @@ impl ParkCache {
     pub async fn get(&self, context: &Context, id: &ParkId) -> Result<Arc<Park>> {
         let metrics = &self.source.metrics;
         let entry = self.entries.get_with_by_ref(id, Arc::default);
-        let mut waited = false;
+        let (mut waited, mut is_patient) = (false, true);
         loop {
             let refreshed = entry.refreshed.notified();
-            match entry.look(&self.source, id, context) {
+            let look = match entry.look(&self.source, id, context) {
+                Look::WaitBriefly(known) if !is_patient => Look::Use(known, Use::Stale),
+                look => look,
+            };
+            match look {
                 Look::Use(known, how) => {
                     match how {
                         Use::Stale => metrics.park_stale.inc(),
@@ -112,6 +122,12 @@ impl ParkCache {
                 Look::Fail(error) => {
                     metrics.park_failures.inc();
                     return Err(super::service::unavailable(error, FLEET_PARKS));
+                }
+                Look::WaitBriefly(_) => {
+                    waited = true;
+                    let deadline = context.deadline.at_most(STALE_WAIT);
+                    is_patient = deadline.run(refreshed).await.is_ok();
+                    continue;
                 }
                 Look::Wait => waited = true,
             }
@@ -151,8 +167,11 @@ impl Entry {
             let refresh = Refresh { entry: Arc::clone(self), outcome: None };
             rt::spawn(refresh.run(Arc::clone(source), id.clone(), context.trace));
         }
-        match (state.known.as_ref().filter(|known| now - known.at < source.stale), failed) {
-            (Some(known), _) => Look::Use(known.clone(), Use::Stale),
+        let works = |known: &&Known| known.park.as_ref().is_some_and(|park| park.is_active);
+        let known = state.known.as_ref().filter(|known| now - known.at < source.stale);
+        match (known.filter(works), failed) {
+            (Some(known), Some(_)) => Look::Use(known.clone(), Use::Stale),
+            (Some(known), None) => Look::WaitBriefly(known.clone()),
             (None, Some(error)) => Look::Fail(error),
             (None, None) => Look::Wait,
         }

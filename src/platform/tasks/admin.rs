@@ -36,6 +36,12 @@ pub struct StoredTask {
     /// Its kind.
     #[diesel(sql_type = Text)]
     pub kind: String,
+    /// Whose it is; empty: nobody's.
+    #[diesel(sql_type = Text)]
+    pub park_id: String,
+    /// What it is about, where at most one of its kind may be.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub unique_key: Option<String>,
     /// Attempts that count.
     #[diesel(sql_type = SmallInt)]
     pub attempt: i16,
@@ -72,7 +78,7 @@ impl Selection {
     /// The database fails.
     pub async fn list(&self, connection: &mut Connection, limit: i64) -> Result<Vec<StoredTask>> {
         let sql = format!(
-            "SELECT t.id, t.state, t.queue, t.kind, t.attempt, t.max_attempts, \
+            "SELECT t.id, t.state, t.queue, t.kind, t.park_id, t.unique_key, t.attempt, t.max_attempts, \
              extract(epoch FROM clock_timestamp() - t.created_at)::float8 AS age, t.error_code, \
              t.error FROM task_queue.tasks t WHERE {SELECTED} ORDER BY t.id DESC LIMIT $5"
         );

@@ -119,11 +119,14 @@ fn is_for_the_typed_client(status: StatusCode) -> bool {
     status.is_success() || (status.is_client_error() && !refused)
 }
 
+/// No upstream is left alone for longer, whatever it says.
+const MOST_RETRY_AFTER: Duration = Duration::from_hours(1);
+
 /// `Retry-After` in seconds. The form with a date is ignored: it would make our waiting depend on
 /// two clocks.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
-    Some(Duration::from_secs(u64::from(seconds)))
+    Some(Duration::from_secs(u64::from(seconds)).min(MOST_RETRY_AFTER))
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::model::{DriverStatus, Filter, LeftOut, Preview, SampleDriver};
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Result};
-use crate::platform::ids::ParkId;
+use crate::platform::ids::{OpaqueId, ParkId};
 use crate::platform::upstream::UpstreamError;
 use crate::upstreams::parks::{Driver, DriverFilter, PAGE, Parks};
 
@@ -57,7 +57,10 @@ impl<'a> Audience<'a> {
             None => {}
         }
         let (mut drivers, next) = self.ask(parks, context, park, wanted, at).await?;
-        drivers.retain(|driver| !self.excluded.contains(driver.id.as_str()));
+        // What is no id can be nobody's channel, and must not stop the others' message.
+        drivers.retain(|driver| {
+            OpaqueId::parse(&driver.id).is_ok() && !self.excluded.contains(driver.id.as_str())
+        });
         Ok((drivers, next))
     }
 

@@ -42,21 +42,23 @@ const ADD_RECIPIENTS: &str = "WITH added AS (INSERT INTO fleet_communications.ma
        SELECT $1, $2, g.id, $3 FROM UNNEST($4::text[]) AS g(id) \
        ON CONFLICT (park_id, mailing_id, contractor_id) DO NOTHING RETURNING 1) \
      SELECT count(*) AS count FROM added";
-const SIZE_CHUNK: &str = "UPDATE fleet_communications.mailing_chunks SET size = $4, \
-     state = CASE WHEN $4 = 0 THEN 'dropped' ELSE state END \
+const SIZE_CHUNK: &str = "UPDATE fleet_communications.mailing_chunks SET size = $4 \
+     WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3";
+const FORGET_CHUNK: &str = "DELETE FROM fleet_communications.mailing_chunks \
      WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3";
 const SELECTED: &str = "UPDATE fleet_communications.mailings SET selected = selected + $3, \
      next_chunk = next_chunk + 1, next_page = $4, updated_at = now(), \
      selected_at = CASE WHEN $4 IS NULL THEN now() END, error = NULL WHERE park_id = $1 AND id = $2";
 
-/// Stores a page of recipients as a chunk; whoever stands in the mailing already is passed over.
+/// Stores a page of recipients as a chunk; whoever stands in the mailing already is passed over. How
+/// many were added.
 pub(super) async fn add(
     connection: &mut Connection,
     key: Key<'_>,
     chunk: i32,
     contractors: &[String],
     next: Option<&Position>,
-) -> Result<()> {
+) -> Result<i64> {
     let Key { park, id } = key;
     let chunk_query = |sql: &'static str| {
         diesel::sql_query(sql)
@@ -70,7 +72,11 @@ pub(super) async fn add(
         .get_result(connection)
         .await?;
     let size = i32::try_from(added.count).map_err(Error::internal)?;
-    chunk_query(SIZE_CHUNK).bind::<Integer, _>(size).execute(connection).await?;
+    if size == 0 {
+        chunk_query(FORGET_CHUNK).execute(connection).await?;
+    } else {
+        chunk_query(SIZE_CHUNK).bind::<Integer, _>(size).execute(connection).await?;
+    }
     let next = next.map(serde_json::to_string).transpose().map_err(Error::internal)?;
     diesel::sql_query(SELECTED)
         .bind::<Text, _>(park.as_str())
@@ -79,7 +85,7 @@ pub(super) async fn add(
         .bind::<Nullable<Text>, _>(next)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(added.count)
 }
 
 /// Forgets where the selection stands, so that it begins anew.
@@ -202,36 +208,18 @@ pub(super) async fn settle(
     count(connection, key, rises).await
 }
 
-const UNKNOWN: &str = "UPDATE fleet_communications.mailing_recipients SET status = 'unknown' \
-     WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3 AND status = 'selected'";
-const TAKEN_BACK: &str = "UPDATE fleet_communications.mailing_chunks SET state = 'sent', \
-     sent = LEAST($4, size), recalled = LEAST($4, size), recall_done = true \
-     WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3 AND state = 'sending' \
-     RETURNING size AS chunk";
+const BEGIN_RECALL: &str = "UPDATE fleet_communications.mailing_chunks SET recalls = recalls + 1 \
+     WHERE park_id = $1 AND mailing_id = $2 AND chunk = (SELECT min(chunk) \
+       FROM fleet_communications.mailing_chunks WHERE park_id = $1 AND mailing_id = $2 \
+       AND state = 'sent' AND sent > 0 AND NOT recall_done) RETURNING chunk";
 
-/// Ends a chunk that was handed over without an outcome and taken back: `removed` drivers had the
-/// message, nobody knows which.
-pub(super) async fn settle_taken_back(
-    connection: &mut Connection,
-    key: Key<'_>,
-    chunk: i32,
-    removed: u32,
-) -> Result<Rises> {
-    let of_chunk = |sql: &'static str| {
-        diesel::sql_query(sql)
-            .bind::<Text, _>(key.park.as_str().to_owned())
-            .bind::<Text, _>(key.id.to_owned())
-            .bind::<Integer, _>(chunk)
-    };
-    of_chunk(UNKNOWN).execute(connection).await?;
-    let removed = i32::try_from(removed).map_err(Error::internal)?;
-    let query = of_chunk(TAKEN_BACK).bind::<Integer, _>(removed);
-    let Some(Number { chunk: size }) = query.get_result(connection).await.optional()? else {
-        return Ok(Rises::default());
-    };
-    let had = i64::from(removed.min(size));
-    let skipped = i64::from(size) - had;
-    count(connection, key, Rises { sent: had, skipped, recalled: had, failed: 0 }).await
+/// Notes that `feeds` is asked to take the next chunk back. `feeds` counts only once whom it took it
+/// from: after an answer that was lost, the second says less.
+pub(super) async fn begin_recall(connection: &mut Connection, key: Key<'_>) -> Result<Option<i32>> {
+    let query =
+        diesel::sql_query(BEGIN_RECALL).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
+    let begun: Option<Number> = query.get_result(connection).await.optional()?;
+    Ok(begun.map(|number| number.chunk))
 }
 
 const RECALLED: &str = "UPDATE fleet_communications.mailing_chunks c SET recall_done = true, \
@@ -286,7 +274,8 @@ pub(super) async fn drop_waiting(connection: &mut Connection, key: Key<'_>) -> R
 
 const PENDING: &str = "SELECT \
        COALESCE(sum(size) FILTER (WHERE state = 'sending'), 0)::bigint AS in_flight, \
-       COALESCE(sum(sent) FILTER (WHERE state = 'sent' AND NOT recall_done), 0)::bigint AS sent \
+       COALESCE(sum(sent) FILTER (WHERE state = 'sent' AND NOT recall_done), 0)::bigint AS sent, \
+       COALESCE(sum(sent - recalled) FILTER (WHERE recall_done AND recalls > 1), 0)::bigint AS unknown \
      FROM fleet_communications.mailing_chunks WHERE park_id = $1 AND mailing_id = $2";
 
 /// Drivers of a cancelled mailing of whom it is not known yet whether they keep the message.
@@ -298,6 +287,9 @@ pub(super) struct Pending {
     /// They have it, and it was not taken back so far.
     #[diesel(sql_type = BigInt)]
     pub sent: i64,
+    /// An answer on their chunk was lost: they may or may not keep it.
+    #[diesel(sql_type = BigInt)]
+    pub unknown: i64,
 }
 
 /// Of how many drivers of a cancelled mailing the outcome is open.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::text::Message;
+use crate::platform::error::{Error, Kind, Result};
+use crate::platform::ids::OpaqueId;
 
 /// Most drivers that a filter names one by one.
 const MAX_IDS: usize = 10_000;
@@ -51,10 +53,10 @@ pub(super) struct Filter {
     #[garde(length(max = MAX_IDS), inner(inner(custom(opaque))))]
     #[schema(max_items = 10000)]
     pub excl_contractor_ids: Option<Vec<ContractorId>>,
-    /// None but these; an empty list is as good as none.
+    /// None but these. An empty list is refused: it could mean nobody or everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[garde(length(max = MAX_IDS), inner(inner(custom(opaque))))]
-    #[schema(max_items = 10000)]
+    #[garde(length(min = 1, max = MAX_IDS), inner(inner(custom(opaque))))]
+    #[schema(min_items = 1, max_items = 10000)]
     pub incl_contractor_ids: Option<Vec<ContractorId>>,
 }
 
@@ -237,6 +239,8 @@ pub(super) struct CancelOutcome {
     pub too_late: i64,
     /// Of these it is not known yet; ask again by repeating the cancellation.
     pub pending: i64,
+    /// Of these it cannot be known: an answer on what was taken back was lost.
+    pub unknown: i64,
 }
 
 /// Whom a filter selects now.
@@ -294,8 +298,8 @@ pub(super) struct HistoryQuery {
     #[param(value_type = Option<String>, format = DateTime)]
     pub to: Option<Timestamp>,
     /// Of this template.
-    #[param(min_length = 1, max_length = 64)]
-    pub template_id: Option<String>,
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[!-~]+$")]
+    pub template_id: Option<OpaqueId>,
     /// Of this status.
     pub status: Option<MailingStatus>,
     /// Items in the page.
@@ -304,4 +308,17 @@ pub(super) struct HistoryQuery {
     /// `next_cursor` of the page before.
     #[param(min_length = 1, max_length = 1024)]
     pub cursor: Option<String>,
+}
+
+impl HistoryQuery {
+    /// # Errors
+    /// `invalid_query` for a time that no mailing can have.
+    pub fn check(&self) -> Result<()> {
+        // PostgreSQL's times begin later than ours.
+        if self.from.iter().chain(&self.to).all(|at| *at >= Timestamp::UNIX_EPOCH) {
+            return Ok(());
+        }
+        let detail = "from and to must not be before the year 1970.";
+        Err(Error::new(Kind::InvalidInput, "invalid_query", detail))
+    }
 }

@@ -23,6 +23,8 @@ pub(super) struct RecallMailing {
 impl Task for RecallMailing {
     const KIND: &'static str = "communications.recall_mailing";
     const QUEUE: &'static str = "mailings";
+    /// With pauses of up to an hour: about a week. A message that stays is worse than a late recall.
+    const MAX_ATTEMPTS: i16 = 180;
     const TIME_LIMIT: Duration = Duration::from_mins(2);
 }
 
@@ -53,16 +55,25 @@ async fn recall(tools: &Tools, running: &Running<RecallMailing>) -> TaskResult {
     let until = Instant::now() + tools.settings.mailing_slice();
     let mut taken_back = None;
     loop {
-        let Some(chunk) = write(tools, running, park, taken_back.take()).await? else {
+        let Some(chunk) = write(tools, running, park, taken_back.take(), Then::Next).await? else {
             return Ok(Outcome::Done);
         };
-        if Instant::now() >= until {
-            return Ok(Outcome::Continue);
-        }
         let removed = tools.feeds.remove(&running.context, &request_id(id, chunk)).await;
         let removed = removed.map_err(|error| error.into_error("feeds_unavailable"))?;
         taken_back = Some((chunk, removed));
+        if Instant::now() >= until {
+            write(tools, running, park, taken_back.take(), Then::Yield).await?;
+            return Ok(Outcome::Continue);
+        }
     }
+}
+
+/// What comes after a chunk.
+#[derive(Clone, Copy)]
+enum Then {
+    Next,
+    /// Others have their turn.
+    Yield,
 }
 
 /// Writes what was taken back of a chunk, and names the next; without one the task is complete.
@@ -71,6 +82,7 @@ async fn write(
     running: &Running<RecallMailing>,
     park: &ParkId,
     taken_back: Option<(i32, u32)>,
+    then: Then,
 ) -> Result<Option<i32>> {
     let id = running.task.mailing_id.as_str();
     let mut rises = Rises::default();
@@ -81,7 +93,10 @@ async fn write(
         if let Some((chunk, removed)) = taken_back {
             rises = chunks::recalled(connection, key, chunk, removed).await?;
         }
-        let next = chunks::to_recall(connection, key).await?;
+        if let Then::Yield = then {
+            return Ok(None);
+        }
+        let next = chunks::begin_recall(connection, key).await?;
         if next.is_none() {
             running.complete_in(connection).await?;
         }

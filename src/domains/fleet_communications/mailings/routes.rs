@@ -22,6 +22,7 @@ use crate::platform::http::params::{Path, Query};
 use crate::platform::http::problem::{
     BodyProblems, CreateProblems, DeleteProblems, EditProblems, ReadProblems, StateProblems,
 };
+use crate::platform::ids::OpaqueId;
 
 /// Mounts the routes of mailings and templates; fixed paths come before patterns.
 pub(in super::super) fn mount(routes: &mut ServiceConfig<'_>) {
@@ -114,6 +115,7 @@ async fn history(
     query: Query<HistoryQuery>,
 ) -> Result<HttpResponse> {
     let paging = Paging::new(query.0.limit, query.0.cursor.clone());
+    query.0.check()?;
     let (limit, after) = (paging.limit()?, paging.position()?);
     let (items, next) = service.0.history(&dispatcher.into(), &query.0, after, limit).await?;
     Ok(HttpResponse::Ok().json(Page::new(items, next)?))
@@ -127,9 +129,9 @@ async fn history(
 async fn mailing(
     dispatcher: Dispatcher,
     service: Service,
-    id: Path<String>,
+    id: Path<OpaqueId>,
 ) -> Result<HttpResponse> {
-    Ok(HttpResponse::Ok().json(service.0.mailing(&dispatcher.into(), &id.0).await?))
+    Ok(HttpResponse::Ok().json(service.0.mailing(&dispatcher.into(), id.0.as_str()).await?))
 }
 
 /// Stops what has not gone out, has the drivers' app take back what has, and says what was too
@@ -141,9 +143,9 @@ async fn mailing(
 async fn cancel(
     dispatcher: Dispatcher,
     service: Service,
-    id: Path<String>,
+    id: Path<OpaqueId>,
 ) -> Result<HttpResponse> {
-    Ok(HttpResponse::Ok().json(service.0.cancel(&dispatcher.into(), &id.0).await?))
+    Ok(HttpResponse::Ok().json(service.0.cancel(&dispatcher.into(), id.0.as_str()).await?))
 }
 
 /// Goes on with a mailing that failed, where it stopped: whoever has the message does not get it
@@ -152,8 +154,12 @@ async fn cancel(
     params(DispatcherHeaders, MailingPath),
     responses((status = 202, body = MailingView, description = "It goes on"), StateProblems))]
 #[post("/dispatcher/v1/mailings/{mailing_id}/retry")]
-async fn retry(dispatcher: Dispatcher, service: Service, id: Path<String>) -> Result<HttpResponse> {
-    Ok(HttpResponse::Accepted().json(service.0.retry(&dispatcher.into(), &id.0).await?))
+async fn retry(
+    dispatcher: Dispatcher,
+    service: Service,
+    id: Path<OpaqueId>,
+) -> Result<HttpResponse> {
+    Ok(HttpResponse::Accepted().json(service.0.retry(&dispatcher.into(), id.0.as_str()).await?))
 }
 
 fn template_answer(status: StatusCode, saved: &Versioned) -> HttpResponse {
@@ -208,9 +214,9 @@ async fn templates(
 async fn template(
     dispatcher: Dispatcher,
     service: Service,
-    id: Path<String>,
+    id: Path<OpaqueId>,
 ) -> Result<HttpResponse> {
-    let saved = service.0.template(&dispatcher.into(), &id.0).await?;
+    let saved = service.0.template(&dispatcher.into(), id.0.as_str()).await?;
     Ok(template_answer(StatusCode::OK, &saved))
 }
 
@@ -223,12 +229,12 @@ async fn template(
 async fn edit_template(
     dispatcher: Dispatcher,
     service: Service,
-    id: Path<String>,
+    id: Path<OpaqueId>,
     if_match: IfMatch,
     body: Json<TemplateEdit>,
 ) -> Result<HttpResponse> {
     let asker = dispatcher.into();
-    let saved = service.0.edit_template(&asker, &id.0, &body.value, &if_match.0).await?;
+    let saved = service.0.edit_template(&asker, id.0.as_str(), &body.value, &if_match.0).await?;
     Ok(template_answer(StatusCode::OK, &saved))
 }
 
@@ -240,9 +246,9 @@ async fn edit_template(
 async fn delete_template(
     dispatcher: Dispatcher,
     service: Service,
-    id: Path<String>,
+    id: Path<OpaqueId>,
     if_match: IfMatch,
 ) -> Result<HttpResponse> {
-    service.0.delete_template(&dispatcher.into(), &id.0, &if_match.0).await?;
+    service.0.delete_template(&dispatcher.into(), id.0.as_str(), &if_match.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -32,6 +32,9 @@ use crate::upstreams::parks::{DriverFilter, PAGE};
 /// A run that got somewhere before it failed goes on after this, and does not count as an attempt.
 const AFTER_PROGRESS: Duration = Duration::from_secs(2);
 
+/// A cancelled mailing whose attempts are used up goes on after this.
+const AFTER_LAST: Duration = Duration::from_mins(1);
+
 /// Sends a mailing of the task's park, from wherever it stands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SendMailing {
@@ -66,9 +69,7 @@ enum Plan {
     /// Ask for a page of recipients.
     Select { filter: Filter, page: Position, chunk: i32 },
     /// Hand a chunk over.
-    Send { message: String, chunk: i32, members: Vec<String> },
-    /// Take back a chunk whose outcome is not known, since the mailing was cancelled.
-    TakeBack { chunk: i32 },
+    Send { message: String, chunk: i32, members: Vec<String>, is_cancelled: bool },
     /// Nothing more.
     Nothing,
 }
@@ -85,9 +86,7 @@ enum Next {
 enum Step {
     Begun,
     Selected { chunk: i32, contractors: Vec<String>, next: Option<Position> },
-    SelectAnew,
     Sent { chunk: i32, rejections: Vec<Rejection> },
-    TakenBack { chunk: i32, removed: u32 },
 }
 
 struct Sender<'a> {
@@ -104,25 +103,32 @@ impl Sender<'_> {
         let mut progressed = false;
         let mut step = Step::Begun;
         loop {
-            match self.advance(&park, &step, progressed.then_some(until)).await {
+            match self.advance(&park, &step, until, &mut progressed).await {
                 Ok(Next::Nothing) => return Ok(Outcome::Done),
                 Ok(Next::Yield) => return Ok(Outcome::Continue),
                 Ok(Next::Step(next)) => step = next,
                 Err(error) if progressed => {
                     self.note_trouble(&park, &error).await;
-                    tracing::debug!(code = error.code(), cause = error.chain(), "mailing held up");
+                    tracing::warn!(code = error.code(), cause = error.chain(), "mailing held up");
                     return Ok(Outcome::Snooze(error.retry_after().unwrap_or(AFTER_PROGRESS)));
                 }
                 Err(error) => return self.failed(&park, error).await,
             }
-            progressed = true;
         }
     }
 
-    /// Writes what a step brought and takes the next one, unless it is `until` already.
-    async fn advance(&self, park: &ParkId, step: &Step, until: Option<Instant>) -> Result<Next> {
-        let plan = self.write(park, step).await?;
-        let is_over = until.is_some_and(|until| until <= Instant::now());
+    /// Writes what a step brought and takes the next one, unless it is `until` already. What was
+    /// written counts as progress; what could not be written does not, however often it is brought.
+    async fn advance(
+        &self,
+        park: &ParkId,
+        step: &Step,
+        until: Instant,
+        progressed: &mut bool,
+    ) -> Result<Next> {
+        let (plan, wrote) = self.write(park, step).await?;
+        *progressed |= wrote;
+        let is_over = !matches!(step, Step::Begun) && until <= Instant::now();
         if is_over && !matches!(plan, Plan::Nothing) {
             return Ok(Next::Yield);
         }
@@ -146,7 +152,9 @@ impl Sender<'_> {
             Ok(is_news)
         };
         if !self.tools.database.transaction(&self.running.context, end).await? {
-            return Err(error.into());
+            // It was cancelled: what may have gone out is taken back, however long that takes.
+            tracing::warn!(code = error.code(), cause = error.chain(), "a recall is held up");
+            return Ok(Outcome::Snooze(AFTER_LAST));
         }
         self.tools.metrics.mailing("failed");
         tracing::error!(code = error.code(), cause = error.chain(), "a mailing is given up");
@@ -166,11 +174,12 @@ impl Sender<'_> {
         }
     }
 
-    /// Writes what a step brought and decides the next one, in one transaction.
-    async fn write(&self, park: &ParkId, step: &Step) -> Result<Plan> {
+    /// Writes what a step brought and decides the next one, in one transaction; whether what was
+    /// written is progress.
+    async fn write(&self, park: &ParkId, step: &Step) -> Result<(Plan, bool)> {
         let id = &self.running.task.mailing_id;
         let mut finished = None;
-        let mut rises = Rises::default();
+        let (mut progressed, mut rises) = (false, Rises::default());
         let work = async |connection: &mut Connection| {
             self.running.fence(connection).await?;
             let key = Key { park, id };
@@ -178,7 +187,7 @@ impl Sender<'_> {
                 self.running.complete_in(connection).await?;
                 return Ok(Plan::Nothing);
             };
-            rises = note(connection, key, row.status()?, step).await?;
+            (progressed, rises) = note(connection, key, row.status()?, step).await?;
             let row = store::find(connection, park, id).await?.unwrap_or(row);
             let plan = self.plan(connection, key, &row).await?;
             if let Plan::Nothing = plan {
@@ -194,7 +203,7 @@ impl Sender<'_> {
             let took = Timestamp::now().duration_since(due_at).as_secs_f64();
             self.tools.metrics.delivery.observe(took.max(0.0));
         }
-        Ok(plan)
+        Ok((plan, progressed))
     }
 
     async fn plan(
@@ -206,7 +215,7 @@ impl Sender<'_> {
         match row.status()? {
             MailingStatus::Cancelled => {
                 if let Some(chunk) = chunks::in_flight(connection, key).await? {
-                    return Ok(Plan::TakeBack { chunk });
+                    return send(connection, key, row, chunk).await;
                 }
                 if chunks::to_recall(connection, key).await?.is_some() {
                     let task = RecallMailing::task(key.park, key.id);
@@ -226,13 +235,13 @@ impl Sender<'_> {
             if usize::try_from(row.next_chunk).is_ok_and(|chunk| chunk >= MOST_PAGES) {
                 return Err(Error::unavailable("parks_unavailable", "The drivers do not end."));
             }
-            return Ok(Plan::Select { filter: row.filter(), page, chunk: row.next_chunk });
+            let filter = store::filter(connection, key.park, key.id).await?;
+            return Ok(Plan::Select { filter, page, chunk: row.next_chunk });
         }
         let Some(chunk) = chunks::begin_next(connection, key).await? else {
             return Ok(Plan::Nothing);
         };
-        let members = chunks::members(connection, key, chunk).await?;
-        Ok(Plan::Send { message: row.message.clone(), chunk, members })
+        send(connection, key, row, chunk).await
     }
 
     /// Ends a mailing whose chunks all have their outcome; whether it was sent now.
@@ -265,26 +274,35 @@ impl Sender<'_> {
                         let contractors = drivers.into_iter().map(|driver| driver.id).collect();
                         Ok(Some(Step::Selected { chunk, contractors, next }))
                     }
-                    // The page before is too old for `parks`: whoever is selected already stays so.
-                    Err(UpstreamError::Status { status, .. })
-                        if status.as_u16() == 400 && page != Position::default() =>
-                    {
-                        Ok(Some(Step::SelectAnew))
+                    Err(error) => {
+                        let is_stale = matches!(&error, UpstreamError::Status { status, .. }
+                            if status.as_u16() == 400 && page != Position::default());
+                        if is_stale {
+                            self.select_anew(park).await?;
+                        }
+                        Err(error.into_error("parks_unavailable"))
                     }
-                    Err(error) => Err(error.into_error("parks_unavailable")),
                 }
             }
-            Plan::Send { message, chunk, members } => {
-                let rejections = self.hand_over(park, &message, chunk, &members).await?;
+            Plan::Send { message, chunk, members, is_cancelled } => {
+                let expires_at = is_cancelled.then(Timestamp::now);
+                let rejections =
+                    self.hand_over(park, &message, chunk, &members, expires_at).await?;
                 Ok(Some(Step::Sent { chunk, rejections }))
             }
-            Plan::TakeBack { chunk } => {
-                let request = request_id(&self.running.task.mailing_id, chunk);
-                let removed = self.tools.feeds.remove(context, &request).await;
-                let removed = removed.map_err(|error| error.into_error("feeds_unavailable"))?;
-                Ok(Some(Step::TakenBack { chunk, removed }))
-            }
         }
+    }
+
+    /// The page before is too old for `parks`: the next attempt begins with the first page. Whoever is
+    /// selected stays so.
+    async fn select_anew(&self, park: &ParkId) -> Result<()> {
+        let key = Key { park, id: &self.running.task.mailing_id };
+        let forget = async |connection: &mut Connection| {
+            self.running.fence(connection).await?;
+            store::lock(connection, park, key.id).await?;
+            chunks::select_anew(connection, key).await
+        };
+        self.tools.database.transaction(&self.running.context, forget).await
     }
 
     /// Hands a chunk to `feeds`; whom it rejects.
@@ -294,6 +312,7 @@ impl Sender<'_> {
         message: &str,
         chunk: i32,
         members: &[String],
+        expires_at: Option<Timestamp>,
     ) -> Result<Vec<Rejection>> {
         let parsed = Message::parse(message).map_err(Error::internal)?;
         let names =
@@ -313,7 +332,7 @@ impl Sender<'_> {
         let delivered = self
             .tools
             .feeds
-            .create(context, &request, park, &recipients, &payload)
+            .create_until(context, &request, park, &recipients, &payload, expires_at)
             .await
             .map_err(|error| error.into_error("feeds_unavailable"))?;
         let rejection = |contractor_id: &String| {
@@ -342,30 +361,41 @@ impl Sender<'_> {
     }
 }
 
-/// Writes what a step brought.
+/// A chunk to be handed over. One that was handed over without an outcome before its mailing was
+/// cancelled is handed over once more, expired: `feeds` then tells who has it, and what is still on its
+/// way there reaches nobody.
+async fn send(
+    connection: &mut Connection,
+    key: Key<'_>,
+    row: &MailingRow,
+    chunk: i32,
+) -> Result<Plan> {
+    let members = chunks::members(connection, key, chunk).await?;
+    let is_cancelled = row.status()? == MailingStatus::Cancelled;
+    Ok(Plan::Send { message: row.message.clone(), chunk, members, is_cancelled })
+}
+
+/// Writes what a step brought; whether that is progress.
 async fn note(
     connection: &mut Connection,
     key: Key<'_>,
     status: MailingStatus,
     step: &Step,
-) -> Result<Rises> {
+) -> Result<(bool, Rises)> {
     match step {
         // Nobody is added to a mailing that was cancelled meanwhile: the cancellation has told how
         // many there are.
-        Step::Selected { .. } | Step::SelectAnew if status == MailingStatus::Cancelled => {}
+        Step::Selected { .. } if status == MailingStatus::Cancelled => {}
         Step::Begun => {}
         Step::Selected { chunk, contractors, next } => {
-            chunks::add(connection, key, *chunk, contractors, next.as_ref()).await?;
+            let added = chunks::add(connection, key, *chunk, contractors, next.as_ref()).await?;
+            return Ok((added > 0 || next.is_none(), Rises::default()));
         }
-        Step::SelectAnew => chunks::select_anew(connection, key).await?,
         Step::Sent { chunk, rejections } => {
-            return chunks::settle(connection, key, *chunk, rejections).await;
-        }
-        Step::TakenBack { chunk, removed } => {
-            return chunks::settle_taken_back(connection, key, *chunk, *removed).await;
+            return Ok((true, chunks::settle(connection, key, *chunk, rejections).await?));
         }
     }
-    Ok(Rises::default())
+    Ok((false, Rises::default()))
 }
 
 /// Gives a mailing up, unless it is over; whether that is news.

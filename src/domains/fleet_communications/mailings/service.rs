@@ -231,8 +231,8 @@ async fn of_template(
 
 async fn outcome(connection: &mut Connection, asker: &Asker, id: &str) -> Result<CancelOutcome> {
     let key = Key { park: &asker.park, id };
-    let row = store::lock(connection, &asker.park, id).await?.ok_or_else(not_found)?;
     let pending = chunks::pending(connection, key).await?;
+    let row = store::find(connection, &asker.park, id).await?.ok_or_else(not_found)?;
     Ok(row.cancel_outcome(&pending))
 }
 

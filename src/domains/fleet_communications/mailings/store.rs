@@ -13,7 +13,7 @@ use super::model::{
 };
 use crate::platform::database::Connection;
 use crate::platform::error::{Error, Result};
-use crate::platform::ids::ParkId;
+use crate::platform::ids::{OpaqueId, ParkId};
 
 /// A mailing as the database has it.
 #[derive(Debug, QueryableByName)]
@@ -34,14 +34,6 @@ pub(super) struct MailingRow {
     finished_at: Option<SqlTimestamp>,
     #[diesel(sql_type = Text)]
     pub message: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    work_rule: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    driver_status: Option<String>,
-    #[diesel(sql_type = Nullable<Array<Text>>)]
-    excl_contractor_ids: Option<Vec<String>>,
-    #[diesel(sql_type = Nullable<Array<Text>>)]
-    incl_contractor_ids: Option<Vec<String>>,
     #[diesel(sql_type = Integer)]
     pub next_chunk: i32,
     #[diesel(sql_type = Nullable<Text>)]
@@ -66,8 +58,7 @@ pub(super) struct MailingRow {
 macro_rules! mailing_columns {
     () => {
         "id, template_id, created_at, created_by, status::text AS status, send_at, finished_at, \
-         message, work_rule, driver_status::text AS driver_status, excl_contractor_ids, \
-         incl_contractor_ids, next_chunk, next_page, selected_at, selected, sent, failed, skipped, \
+         message, next_chunk, next_page, selected_at, selected, sent, failed, skipped, \
          recalled, error"
     };
 }
@@ -76,15 +67,6 @@ impl MailingRow {
     pub fn status(&self) -> Result<MailingStatus> {
         MailingStatus::parse(&self.status)
             .ok_or_else(|| Error::internal("a mailing of an unknown status"))
-    }
-
-    pub fn filter(&self) -> Filter {
-        Filter {
-            work_rule: self.work_rule.clone(),
-            status: self.driver_status.as_deref().and_then(DriverStatus::parse),
-            excl_contractor_ids: self.excl_contractor_ids.clone(),
-            incl_contractor_ids: self.incl_contractor_ids.clone(),
-        }
     }
 
     /// Where the next page of recipients begins; `None` when all are selected.
@@ -112,8 +94,9 @@ impl MailingRow {
         CancelOutcome {
             stopped: self.skipped,
             recalled: self.recalled,
-            too_late: (self.sent - self.recalled - pending.sent).max(0),
+            too_late: (self.sent - self.recalled - pending.sent - pending.unknown).max(0),
             pending: pending.in_flight + pending.sent,
+            unknown: pending.unknown,
         }
     }
 
@@ -213,6 +196,34 @@ pub(super) async fn lock(
     Ok(query.get_result(connection).await.optional()?)
 }
 
+/// A filter as it is stored. It may name thousands of drivers, so it is read only where it is used.
+#[derive(Debug, QueryableByName)]
+struct FilterRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    work_rule: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    driver_status: Option<String>,
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    excl_contractor_ids: Option<Vec<String>>,
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    incl_contractor_ids: Option<Vec<String>>,
+}
+
+/// Whom a mailing is for.
+pub(super) async fn filter(connection: &mut Connection, park: &ParkId, id: &str) -> Result<Filter> {
+    const FILTER: &str = "SELECT work_rule, driver_status::text AS driver_status, \
+         excl_contractor_ids, incl_contractor_ids \
+         FROM fleet_communications.mailings WHERE park_id = $1 AND id = $2";
+    let query = diesel::sql_query(FILTER).bind::<Text, _>(park.as_str()).bind::<Text, _>(id);
+    let row: FilterRow = query.get_result(connection).await?;
+    Ok(Filter {
+        work_rule: row.work_rule,
+        status: row.driver_status.as_deref().and_then(DriverStatus::parse),
+        excl_contractor_ids: row.excl_contractor_ids,
+        incl_contractor_ids: row.incl_contractor_ids,
+    })
+}
+
 /// A page of the park's history, newest first; one more than `limit` when there is more.
 pub(super) async fn history(
     connection: &mut Connection,
@@ -236,7 +247,7 @@ pub(super) async fn history(
         .bind::<Text, _>(park.as_str())
         .bind::<Nullable<Timestamptz>, _>(query.from.map(ToDiesel::to_diesel))
         .bind::<Nullable<Timestamptz>, _>(query.to.map(ToDiesel::to_diesel))
-        .bind::<Nullable<Text>, _>(query.template_id.as_deref())
+        .bind::<Nullable<Text>, _>(query.template_id.as_ref().map(OpaqueId::as_str))
         .bind::<Nullable<Text>, _>(query.status.map(MailingStatus::as_str))
         .bind::<Nullable<Timestamptz>, _>(after_at.map(ToDiesel::to_diesel))
         .bind::<Nullable<Text>, _>(after_id)

@@ -49,6 +49,16 @@ pub(super) struct TemplateRow {
     version: i32,
 }
 
+/// A template in a list.
+#[derive(Debug, QueryableByName)]
+struct Listed {
+    #[diesel(embed)]
+    row: TemplateRow,
+    /// How many there are from the page's beginning on, at most one more than asked for.
+    #[diesel(sql_type = BigInt)]
+    found: i64,
+}
+
 /// Where a page of templates ended.
 pub(super) type TemplatePosition = (Timestamp, String);
 
@@ -104,9 +114,11 @@ impl Mailings {
     ) -> Result<(Vec<TemplateView>, Option<TemplatePosition>)> {
         let read =
             async |connection: &mut Connection| list(connection, &asker.park, after, limit).await;
-        let mut rows = self.tools.database.transaction(&asker.context, read).await?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
+        let mut listed = self.tools.database.transaction(&asker.context, read).await?;
+        let found = listed.first().map_or(0, |first| first.found);
+        listed.truncate(limit as usize);
+        let more = i64::try_from(listed.len()).is_ok_and(|shown| shown < found);
+        let rows: Vec<TemplateRow> = listed.into_iter().map(|listed| listed.row).collect();
         let next = rows.last().filter(|_| more).map(TemplateRow::position);
         Ok((rows.into_iter().map(|row| row.versioned().view).collect(), next))
     }
@@ -179,12 +191,23 @@ const UPDATE: &str = concat!(
      incl_contractor_ids = $7, version = version + 1 WHERE park_id = $1 AND id = $2 RETURNING ",
     template_columns!()
 );
+/// Templates may name thousands of drivers: a page ends where it becomes too large, behind its first.
 const LIST: &str = concat!(
     "SELECT ",
     template_columns!(),
-    " FROM fleet_communications.mailing_templates WHERE park_id = $1 AND deleted_at IS NULL \
-     AND ($2 IS NULL OR (created_at, id) < ($2, $3)) ORDER BY created_at DESC, id DESC LIMIT $4"
+    ", found FROM (SELECT *, count(*) OVER () AS found, \
+       sum(COALESCE(pg_column_size(excl_contractor_ids), 0) \
+         + COALESCE(pg_column_size(incl_contractor_ids), 0)) \
+       OVER (ORDER BY created_at DESC, id DESC \
+         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before \
+       FROM (SELECT * FROM fleet_communications.mailing_templates \
+         WHERE park_id = $1 AND deleted_at IS NULL \
+         AND ($2 IS NULL OR (created_at, id) < ($2, $3)) \
+         ORDER BY created_at DESC, id DESC LIMIT $4) AS t) AS page \
+     WHERE before IS NULL OR before < $5 ORDER BY created_at DESC, id DESC"
 );
+/// Bytes that the named drivers of a page take as they are stored, about.
+const PAGE_BYTES: i64 = 4 << 20;
 const DELETE: &str = "UPDATE fleet_communications.mailing_templates SET deleted_at = now() \
      WHERE park_id = $1 AND id = $2";
 const NOTE_SENT: &str = "UPDATE fleet_communications.mailing_templates SET last_sent_at = now() \
@@ -236,13 +259,14 @@ async fn list(
     park: &ParkId,
     after: Option<TemplatePosition>,
     limit: u32,
-) -> Result<Vec<TemplateRow>> {
+) -> Result<Vec<Listed>> {
     let (after_at, after_id) = after.unzip();
     let rows = diesel::sql_query(LIST)
         .bind::<Text, _>(park.as_str())
         .bind::<Nullable<Timestamptz>, _>(after_at.map(ToDiesel::to_diesel))
         .bind::<Nullable<Text>, _>(after_id)
         .bind::<BigInt, _>(i64::from(limit) + 1)
+        .bind::<BigInt, _>(PAGE_BYTES)
         .load(connection)
         .await?;
     Ok(rows)
