@@ -53,7 +53,7 @@ pub(super) struct TemplateRow {
 #[derive(Debug, QueryableByName)]
 struct Listed {
     #[diesel(embed)]
-    row: TemplateRow,
+    template: TemplateRow,
     /// How many there are from the page's beginning on, at most one more than asked for.
     #[diesel(sql_type = BigInt)]
     found: i64,
@@ -115,10 +115,10 @@ impl Mailings {
         let read =
             async |connection: &mut Connection| list(connection, &asker.park, after, limit).await;
         let mut listed = self.tools.database.transaction(&asker.context, read).await?;
-        let found = listed.first().map_or(0, |first| first.found);
+        let found = listed.as_slice().first().map_or(0, |first| first.found);
         listed.truncate(limit as usize);
         let more = i64::try_from(listed.len()).is_ok_and(|shown| shown < found);
-        let rows: Vec<TemplateRow> = listed.into_iter().map(|listed| listed.row).collect();
+        let rows: Vec<TemplateRow> = listed.into_iter().map(|listed| listed.template).collect();
         let next = rows.last().filter(|_| more).map(TemplateRow::position);
         Ok((rows.into_iter().map(|row| row.versioned().view).collect(), next))
     }
