@@ -36,6 +36,7 @@ impl Operation {
         let path = self.template.trim_start_matches('/');
         let path = path.replace("{personal_phone_id}", NOBODY).replace("{order_id}", NOBODY);
         let path = path.replace("{contractor_id}", NOBODY).replace("{request_id}", NOBODY);
+        let path = path.replace("{mailing_id}", NOBODY).replace("{template_id}", NOBODY);
         let path = path.replace("{item_id}", "01890a5d-ac96-774b-bcce-b302099a8057");
         assert!(!path.contains('{'), "a parameter that this test does not know: {path}");
         let body = self.description["requestBody"].is_object().then(|| "{}".to_owned());

@@ -272,7 +272,9 @@ async fn the_doctor_tells_pending_migrations_and_migrate_applies_them_once() {
     );
     let ended = run(&["migrate"], &config, &[]);
     assert_says(&ended, 0, &["fleet_platform: ", "fleet_customers: "]);
-    assert!(!ended.stdout.contains(": 0 applied"), "{ended:?}");
+    for dropped in ["fleet_platform: 0 applied", "fleet_customers: 0 applied"] {
+        assert!(!ended.stdout.contains(dropped), "{ended:?}");
+    }
     let ended = run(&["migrate"], &config, &[]);
     assert_says(&ended, 0, &["fleet_platform: 0 applied", "fleet_customers: 0 applied"]);
     assert_says(&run(&["doctor"], &config, &[]), 0, &["ok       postgresql"]);

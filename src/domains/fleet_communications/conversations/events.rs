@@ -201,7 +201,7 @@ mod tests {
         ) {
             let rows: Vec<i64> = kept.into_iter().filter(|seq| *seq > start && *seq <= head).collect();
             let (position, reset) = after(start, head, rows.clone());
-            let whole = rows.iter().copied().eq(start + 1..start + 1 + rows.len() as i64);
+            let whole = rows.iter().copied().eq((start + 1..).take(rows.len()));
             let at_end = rows.last().copied().unwrap_or(start);
             if reset {
                 prop_assert_eq!(position, head);

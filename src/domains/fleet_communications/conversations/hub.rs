@@ -11,6 +11,7 @@ use std::time::Duration;
 use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::RunQueryDsl;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::settings::ConversationSettings;
 use super::store::WAKE_UPS;
@@ -109,7 +110,7 @@ impl Hub {
     pub async fn run(self: Arc<Self>, database: Database, look_every: Duration, stop: Shutdown) {
         let mut notifications = database.subscribe(WAKE_UPS);
         let mut told = false;
-        let mut pause = look_every;
+        let mut looks_at = Instant::now() + look_every;
         loop {
             let looks = tokio::select! {
                 () = stop.wait() => return,
@@ -121,12 +122,12 @@ impl Hub {
                     }
                     Some(Signal::MayHaveMissed) => true,
                 },
-                () = tokio::time::sleep(pause) => true,
+                () = sleep_until(looks_at) => true,
             };
             if !looks {
                 continue;
             }
-            pause = match self.look(&database).await {
+            let pause = match self.look(&database).await {
                 Ok(()) => {
                     if std::mem::take(&mut told) {
                         tracing::info!("event streams go on");
@@ -141,6 +142,7 @@ impl Hub {
                     PAUSE.min(look_every)
                 }
             };
+            looks_at = Instant::now() + pause;
         }
     }
 

@@ -1,7 +1,5 @@
 //! Messages to drivers also go out through feeds.
 
-use std::time::Duration;
-
 use super::*;
 use crate::support::eventually;
 
@@ -99,14 +97,11 @@ async fn a_message_outlives_the_process_that_took_it() {
         world.app.sandbox.calls("feeds", "POST /v1/feeds/create") > 0
     })
     .await;
-    let sandbox = world.app.sandbox.clone();
-    let app = world.app.restarted().await;
-    sandbox.clear_fault("feeds");
+    let world = World::of(world.app.restarted().await);
+    world.app.sandbox.clear_fault("feeds");
+    let shown = Some(1);
     eventually("it was shown", async || {
-        // Handing back at the end and the pause before the next attempt take a moment.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        sandbox.delivered(PARK).get(&channel(&driver)) == Some(&1)
+        world.app.sandbox.delivered(PARK).get(&channel(&driver)).copied() == shown
     })
     .await;
-    drop(app);
 }
