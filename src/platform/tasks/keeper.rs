@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, SmallInt, Text};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 use super::fronts::Tags;
 use super::registry::Queue;
 use super::task::PRIORITIES;
 use super::{Inner, WAKE_UPS};
 use crate::platform::context::Context;
-use crate::platform::database::Signal;
+use crate::platform::database::{Connection, Signal};
 use crate::platform::error::Result;
 
 /// One step takes no longer.
@@ -40,34 +40,33 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// Lets scheduled tasks of these queues in whose time has come, each behind its park's last, and
 /// wakes whoever works on them. `hints` has a tag for each queue and priority.
 const PROMOTE: &str = "WITH due AS (\
-       SELECT id, queue, priority, park_id, run_at FROM task_queue.tasks \
+       SELECT ctid AS row, queue, priority, park_id, run_at FROM task_queue.tasks \
        WHERE state = 'scheduled' AND run_at <= clock_timestamp() AND queue = ANY($1) \
        ORDER BY run_at LIMIT $5 FOR UPDATE SKIP LOCKED), \
      lines AS MATERIALIZED (SELECT d.queue, d.priority, d.park_id, l.last \
        FROM (SELECT DISTINCT queue, priority, park_id FROM due) d \
        JOIN UNNEST($1, $2, $3) AS h(queue, priority, hint) USING (queue, priority) \
        CROSS JOIN LATERAL task_queue.line_end(d.queue, d.priority, d.park_id, h.hint) l), \
-     placed AS (SELECT due.id, lines.last + row_number() OVER \
+     placed AS (SELECT due.row, lines.last + row_number() OVER \
          (PARTITION BY due.queue, due.priority, due.park_id ORDER BY due.run_at) AS tag \
        FROM due JOIN lines USING (queue, priority, park_id)), \
      moved AS (UPDATE task_queue.tasks t SET state = 'ready', tag = placed.tag \
-       FROM placed WHERE t.id = placed.id RETURNING t.queue) \
+       FROM placed WHERE t.ctid = placed.row RETURNING t.queue) \
      SELECT queue, count(*) AS tasks, pg_notify($4, queue)::text IS NOT NULL AS done \
      FROM moved GROUP BY queue";
 
 /// Takes tasks from workers that did not renew their lease. A row that a worker's own transaction
 /// holds (a fence) is passed over, and one that was renewed or completed meanwhile is not found.
-const RESCUE: &str = "WITH lost AS (\
-       SELECT id FROM task_queue.tasks WHERE state = 'running' AND lease_until < clock_timestamp() \
-       LIMIT $3 FOR UPDATE SKIP LOCKED) \
-     UPDATE task_queue.tasks t SET lease_until = NULL, \
+const RESCUE: &str = "UPDATE task_queue.tasks SET lease_until = NULL, \
        state = CASE WHEN attempt >= max_attempts THEN 'dead' ELSE 'scheduled' END, \
        died_at = CASE WHEN attempt >= max_attempts THEN clock_timestamp() END, \
        run_at = clock_timestamp() + make_interval(secs => \
          LEAST($1 * power(2, LEAST(GREATEST(attempt, 1), 32) - 1), $2) * (0.5 + random() / 2)), \
        error_code = 'task_worker_lost', error = 'The worker stopped without a word.' \
-     FROM lost WHERE t.id = lost.id \
-     RETURNING t.queue, 1::bigint AS tasks, t.state = 'dead' AS done";
+     WHERE ctid = ANY(ARRAY(SELECT ctid FROM task_queue.tasks \
+       WHERE state = 'running' AND lease_until < clock_timestamp() \
+       LIMIT $3 FOR UPDATE SKIP LOCKED)) \
+     RETURNING queue, 1::bigint AS tasks, state = 'dead' AS done";
 
 /// The smallest ready tag of each priority from a given one on; the clock where there is none.
 const FRONT: &str = "SELECT COALESCE((SELECT t.tag FROM task_queue.tasks t \
@@ -76,9 +75,16 @@ const FRONT: &str = "SELECT COALESCE((SELECT t.tag FROM task_queue.tasks t \
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS tag \
      FROM UNNEST($3) WITH ORDINALITY AS p(front, place) ORDER BY p.place";
 
-const CLEAN: &str = "DELETE FROM task_queue.tasks WHERE id IN (SELECT id FROM task_queue.tasks \
+const CLEAN: &str = "DELETE FROM task_queue.tasks WHERE ctid = ANY(ARRAY(\
+     SELECT ctid FROM task_queue.tasks \
      WHERE state = 'dead' AND died_at < clock_timestamp() - make_interval(secs => $1) \
-     LIMIT $2 FOR UPDATE SKIP LOCKED)";
+     LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
+/// As with the workers' statements: what the table held when statistics were made says nothing of
+/// what it holds now, and its dead rows are many while the vacuum horizon is held. Rows are changed by
+/// the `ctid` that was locked in the same statement.
+const PLANNER: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
 /// Ready tasks a queue, from where claims begin, and scheduled and dead ones together, each up to a
 /// limit: no more is ever read. What runs is known to the processes that run it.
@@ -206,20 +212,33 @@ impl Keeper {
         Ok(busy)
     }
 
+    /// One step, in a transaction of its own.
+    async fn step<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Connection) -> QueryResult<T>,
+    ) -> Result<T> {
+        let context = Context::background("task keeper", PATIENCE);
+        let database = &self.inner.database;
+        database
+            .transaction(&context, async |connection| {
+                connection.batch_execute(PLANNER).await?;
+                Ok(work(connection).await?)
+            })
+            .await
+    }
+
     async fn promote(&self, queues: &[Arc<Queue>]) -> Result<()> {
         let (names, priorities, hints) = fronts_of(queues);
         for _ in 0..MOST_BATCHES {
-            let context = Context::background("task keeper", PATIENCE);
-            let database = &self.inner.database;
-            let moved: Vec<Moved> = database
-                .transaction(&context, async |connection| {
+            let moved: Vec<Moved> = self
+                .step(async |connection| {
                     let promote = diesel::sql_query(PROMOTE)
                         .bind::<Array<Text>, _>(&names)
                         .bind::<Array<SmallInt>, _>(&priorities)
                         .bind::<Array<BigInt>, _>(&hints)
                         .bind::<Text, _>(WAKE_UPS)
                         .bind::<BigInt, _>(BATCH);
-                    Ok(promote.load(connection).await?)
+                    promote.load(connection).await
                 })
                 .await?;
             let total: i64 = moved.iter().map(|moved| moved.tasks).sum();
@@ -237,15 +256,13 @@ impl Keeper {
         let settings = &self.inner.settings;
         let longest = Duration::from_millis(settings.backoff_max_ms);
         for _ in 0..MOST_BATCHES {
-            let context = Context::background("task keeper", PATIENCE);
-            let database = &self.inner.database;
-            let rescued: Vec<Moved> = database
-                .transaction(&context, async |connection| {
+            let rescued: Vec<Moved> = self
+                .step(async |connection| {
                     let rescue = diesel::sql_query(RESCUE)
                         .bind::<Double, _>(settings.backoff(1).as_secs_f64())
                         .bind::<Double, _>(longest.as_secs_f64())
                         .bind::<BigInt, _>(BATCH);
-                    Ok(rescue.load(connection).await?)
+                    rescue.load(connection).await
                 })
                 .await?;
             for one in &rescued {
@@ -270,17 +287,14 @@ impl Keeper {
         let before = queue.fronts.in_use();
         let from: Tags = if full { [0; PRIORITIES] } else { before };
         let kinds = queue.kinds();
-        let context = Context::background("task keeper", PATIENCE);
         let started = Instant::now();
         let found: Vec<Front> = self
-            .inner
-            .database
-            .transaction(&context, async |connection| {
+            .step(async |connection| {
                 let front = diesel::sql_query(FRONT)
                     .bind::<Text, _>(queue.name)
                     .bind::<Array<Text>, _>(&kinds)
                     .bind::<Array<BigInt>, _>(from.as_slice());
-                Ok(front.load(connection).await?)
+                front.load(connection).await
             })
             .await?;
         if full {
@@ -298,16 +312,13 @@ impl Keeper {
     async fn clean(&self) -> Result<()> {
         let mut removed = 0;
         for _ in 0..MOST_BATCHES {
-            let context = Context::background("task keeper", PATIENCE);
             let retention = self.inner.settings.dead_retention().as_secs_f64();
             let batch = self
-                .inner
-                .database
-                .transaction(&context, async |connection| {
+                .step(async |connection| {
                     let clean = diesel::sql_query(CLEAN)
                         .bind::<Double, _>(retention)
                         .bind::<BigInt, _>(BATCH);
-                    Ok(clean.execute(connection).await?)
+                    clean.execute(connection).await
                 })
                 .await?;
             removed += batch;
@@ -323,17 +334,14 @@ impl Keeper {
 
     async fn sample(&self, queues: &[Arc<Queue>]) -> Result<()> {
         let (names, priorities, hints) = fronts_of(queues);
-        let context = Context::background("task keeper", PATIENCE);
         let sampled: Vec<Sampled> = self
-            .inner
-            .database
-            .transaction(&context, async |connection| {
+            .step(async |connection| {
                 let sample = diesel::sql_query(SAMPLE)
                     .bind::<Array<Text>, _>(&names)
                     .bind::<Array<SmallInt>, _>(&priorities)
                     .bind::<Array<BigInt>, _>(&hints)
                     .bind::<BigInt, _>(MOST_COUNTED);
-                Ok(sample.load(connection).await?)
+                sample.load(connection).await
             })
             .await?;
         let metrics = &self.inner.metrics;
