@@ -53,7 +53,7 @@ async fn dead_tasks_are_listed_run_again_and_discarded() {
     let cli = Cli::of(&world);
     let listed = cli.says(&["list", "--state", "dead"]);
     assert_eq!(listed.lines().count(), 4, "{listed}");
-    let line = format!("{}\tdead\tlost causes\thopeless\t1/20\t", ids[0]);
+    let line = format!("{}\tdead\tlost causes\thopeless\t\t\t1/20\t", ids[0]);
     assert!(listed.lines().any(|said| said.starts_with(&line)), "{listed}");
     assert!(listed.contains("hopeless_cause This never works."), "{listed}");
     assert_eq!(cli.says(&["list", "--kind", "note"]).lines().count(), 2);
