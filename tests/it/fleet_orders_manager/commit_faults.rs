@@ -197,9 +197,14 @@ async fn a_code_that_is_no_word_is_not_passed_on() {
         json!({"message": "none"}),
         json!("none"),
     ] {
-        let fault = json!({"kind": "answer", "status": 409, "body": body, "route": "/commit"});
-        desk.app.fault("int-api", fault);
-        desk.commit(&id).await.problem(409, "order_conflict");
+        let fault = |status: u16| json!({"kind": "answer", "status": status, "body": body, "route": "/commit"});
+        desk.app.fault("int-api", fault(422));
+        desk.commit(&id).await.problem(422, "order_refused");
+        // A conflict without a word on why may end by itself.
+        desk.app.fault("int-api", fault(409));
+        let reply = desk.commit(&id).await;
+        reply.problem(503, "int_api_unavailable");
+        assert!(come_back(&reply) >= 1);
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{DOMAIN, PARK, order_of, passenger};
 use crate::support::PATIENCE;
-use crate::support::app::{configuration, start_sandbox};
+use crate::support::app::{NO_DATABASE, configuration, start_sandbox};
 use crate::support::client::Caller;
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
@@ -135,7 +135,7 @@ async fn idle_connections_and_silent_ones_do_not_hold_the_end_up() {
 #[actix_web::test]
 async fn a_process_without_its_database_stops_in_time_too() {
     let world = World::make();
-    let gone = [("FLEET__DATABASE__URL", "postgres://fleet:fleet@127.0.0.1:9/fleet")];
+    let gone = [("FLEET__DATABASE__URL", NO_DATABASE), ("FLEET__DOMAINS", "fleet-customers")];
     let mut server = Server::spawn(&world.config("grace_ms = 1000\n"), &gone);
     server.wait_for("readyz", 503).await;
     let signalled = Instant::now();
