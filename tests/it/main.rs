@@ -14,6 +14,8 @@
     reason = "this is how tests fail; their tools are simple rather than quick"
 )]
 
+mod chaos;
+mod fleet_communications;
 mod fleet_customers;
 mod fleet_orders_manager;
 mod platform;

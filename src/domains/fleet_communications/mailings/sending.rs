@@ -69,6 +69,8 @@ enum Plan {
     Send { message: String, chunk: i32, members: Vec<String> },
     /// Take back a chunk whose outcome is not known, since the mailing was cancelled.
     TakeBack { chunk: i32 },
+    /// Give up the selection: `parks` tells of more and more pages.
+    Endless,
     /// Nothing more.
     Nothing,
 }
@@ -104,7 +106,7 @@ impl Sender<'_> {
         let mut progressed = false;
         let mut step = Step::Begun;
         loop {
-            match self.advance(&park, &step, progressed.then_some(until)).await {
+            match self.advance(&park, &step, until, &mut progressed).await {
                 Ok(Next::Nothing) => return Ok(Outcome::Done),
                 Ok(Next::Yield) => return Ok(Outcome::Continue),
                 Ok(Next::Step(next)) => step = next,
@@ -115,15 +117,21 @@ impl Sender<'_> {
                 }
                 Err(error) => return self.failed(&park, error).await,
             }
-            progressed = true;
         }
     }
 
-    /// Writes what a step brought and takes the next one, unless it is `until` already.
-    async fn advance(&self, park: &ParkId, step: &Step, until: Option<Instant>) -> Result<Next> {
+    /// Writes what a step brought and takes the next one, unless it is `until` already. Only what is
+    /// written is progress: a step that succeeds and cannot be written uses up attempts.
+    async fn advance(
+        &self,
+        park: &ParkId,
+        step: &Step,
+        until: Instant,
+        progressed: &mut bool,
+    ) -> Result<Next> {
         let plan = self.write(park, step).await?;
-        let is_over = until.is_some_and(|until| until <= Instant::now());
-        if is_over && !matches!(plan, Plan::Nothing) {
+        *progressed |= !matches!(step, Step::Begun);
+        if *progressed && until <= Instant::now() && !matches!(plan, Plan::Nothing) {
             return Ok(Next::Yield);
         }
         Ok(self.carry_out(park, plan).await?.map_or(Next::Nothing, Next::Step))
@@ -224,7 +232,7 @@ impl Sender<'_> {
         }
         if let Some(page) = row.next_page()? {
             if usize::try_from(row.next_chunk).is_ok_and(|chunk| chunk >= MOST_PAGES) {
-                return Err(Error::unavailable("parks_unavailable", "The drivers do not end."));
+                return Ok(Plan::Endless);
             }
             return Ok(Plan::Select { filter: row.filter(), page, chunk: row.next_chunk });
         }
@@ -258,6 +266,9 @@ impl Sender<'_> {
         let context = &self.running.context;
         match plan {
             Plan::Nothing => Ok(None),
+            Plan::Endless => {
+                Err(Error::unavailable("parks_unavailable", "The list of drivers does not end."))
+            }
             Plan::Select { filter, page, chunk } => {
                 let audience = Audience::new(&filter);
                 match audience.page(&self.tools.parks, context, park, &page).await {

@@ -1,0 +1,3 @@
+//! Dispatchers write to drivers.
+
+mod mailings;
