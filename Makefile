@@ -3,7 +3,7 @@
 # FLEET_PG_PORT; ARGS goes to cargo test, or to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test api-test lint features deny bench bench-tasks
+.PHONY: help run down migrate test chaos api-test lint features deny bench bench-tasks
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ migrate: ## migrate the local database only
 
 test: ## all tests, against a local PostgreSQL (ARGS='name' for some)
 	@tools/local/test.sh $(ARGS)
+
+chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 ARGS=kills)
+	@SEEDS='$(SEEDS)' SEED='$(SEED)' DRIVERS='$(DRIVERS)' tools/chaos.sh $(ARGS)
 
 api-test: ## schemathesis over the server's own OpenAPI
 	@tools/api-test.sh $(ARGS)

@@ -40,7 +40,7 @@ query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=â
 url="${url%%\?*}"
 export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
 export FLEET__HTTP__LISTEN="127.0.0.1:$port"
-export FLEET__UPSTREAMS__PERSONAL__BASE_URL="http://127.0.0.1:$sandbox_port/personal"
+stand_ins "http://127.0.0.1:$sandbox_port"
 
 "$FLEET_BIN" migrate
 start api-test-sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \

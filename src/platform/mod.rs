@@ -10,6 +10,7 @@ pub mod domain;
 pub mod error;
 pub mod http;
 pub mod ids;
+pub mod object;
 pub mod patch;
 #[cfg(feature = "phone")]
 pub mod phone;

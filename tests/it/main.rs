@@ -14,6 +14,7 @@
     reason = "this is how tests fail; their tools are simple rather than quick"
 )]
 
+mod chaos;
 mod fleet_communications;
 mod fleet_customers;
 mod fleet_orders_manager;

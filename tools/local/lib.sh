@@ -24,6 +24,15 @@ die() {
   exit 1
 }
 
+# stand_ins URL: tells a server that is started from here where each stand-in is.
+stand_ins() {
+  local stand_in name
+  for stand_in in personal int-api fleet-parks parks feeds; do
+    name="${stand_in//-/_}"
+    export "FLEET__UPSTREAMS__${name^^}__BASE_URL=$1/$stand_in"
+  done
+}
+
 # --- ports -------------------------------------------------------------------------------------
 
 # Asks by connecting: a bare machine has neither ss nor lsof.

@@ -21,10 +21,7 @@ tools/local/postgres.sh up
 FLEET__DATABASE__URL="$(tools/local/postgres.sh url)"
 FLEET__HTTP__LISTEN="127.0.0.1:$port"
 export FLEET__DATABASE__URL FLEET__HTTP__LISTEN
-for stand_in in personal int-api fleet-parks parks feeds; do
-  name="${stand_in//-/_}"
-  export "FLEET__UPSTREAMS__${name^^}__BASE_URL=http://127.0.0.1:$sandbox_port/$stand_in"
-done
+stand_ins "http://127.0.0.1:$sandbox_port"
 
 say "building (the first time takes minutes)"
 cargo build --features sandbox

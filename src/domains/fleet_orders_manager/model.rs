@@ -22,10 +22,16 @@ pub(super) struct OrderRequest {
     #[schema(min_items = 1)]
     pub route: Vec<Point>,
     /// Tariff classes.
-    #[garde(length(min = 1), inner(length(min = 1, max = 64)))]
-    #[schema(min_items = 1)]
+    #[garde(length(min = 1), inner(length(chars, min = 1, max = 64)))]
+    #[schema(value_type = Vec<OrderClass>, min_items = 1)]
     pub classes: Vec<String>,
 }
+
+/// A tariff class, such as `econom`.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 64)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub(super) struct OrderClass(String);
 
 /// A point of the route; further members are passed on.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -80,6 +86,7 @@ pub(super) struct Edit {
     /// Another way.
     #[serde(default)]
     #[garde(length(min = 1), dive)]
+    #[schema(min_items = 1)]
     pub route: Option<Vec<Point>>,
 }
 

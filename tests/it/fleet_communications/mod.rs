@@ -1,6 +1,7 @@
 //! Parks write to their drivers.
 
 mod conversations;
+mod mailings;
 
 /// The domain.
 const DOMAIN: &str = "fleet-communications";

@@ -7,7 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::text::Message;
 use crate::platform::error::{Error, Kind, Result};
-use crate::platform::ids::OpaqueId;
+use crate::platform::ids::{ContractorId, OpaqueId};
+use crate::platform::object::{object, optional_object};
 
 /// Most drivers that a filter names one by one.
 const MAX_IDS: usize = 10_000;
@@ -51,17 +52,14 @@ pub(super) struct Filter {
     /// All but these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(max = MAX_IDS), inner(inner(custom(opaque))))]
-    #[schema(max_items = 10000)]
-    pub excl_contractor_ids: Option<Vec<ContractorId>>,
+    #[schema(value_type = Option<Vec<ContractorId>>, max_items = 10000)]
+    pub excl_contractor_ids: Option<Vec<String>>,
     /// None but these. An empty list is refused: it could mean nobody or everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(length(min = 1, max = MAX_IDS), inner(inner(custom(opaque))))]
-    #[schema(min_items = 1, max_items = 10000)]
-    pub incl_contractor_ids: Option<Vec<ContractorId>>,
+    #[schema(value_type = Option<Vec<ContractorId>>, min_items = 1, max_items = 10000)]
+    pub incl_contractor_ids: Option<Vec<String>>,
 }
-
-/// A driver's id within the park.
-pub(super) type ContractorId = String;
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "garde wants it so")]
 fn opaque(id: &str, (): &()) -> garde::Result {
@@ -85,6 +83,7 @@ pub(super) struct TemplateEdit {
     #[schema(min_length = 1, max_length = 4096, example = "Good morning, {first_name}!")]
     pub message: String,
     /// Whom it is for.
+    #[serde(deserialize_with = "object")]
     #[garde(dive)]
     pub filter: Filter,
 }
@@ -92,7 +91,7 @@ pub(super) struct TemplateEdit {
 /// A mailing, as it is ordered: of a template, or of a message and filter, which become one.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Order {
+pub(super) struct MailingOrder {
     /// A saved template; this, or `message` and `filter`.
     #[serde(default)]
     #[garde(inner(custom(opaque)), custom(either(self.message.is_some() || self.filter.is_some())))]
@@ -104,7 +103,7 @@ pub(super) struct Order {
     #[schema(min_length = 1, max_length = 4096)]
     pub message: Option<String>,
     /// Whom it is for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     #[garde(dive)]
     pub filter: Option<Filter>,
     /// When it is to go out; left out: at once.
@@ -133,6 +132,7 @@ fn with(has_filter: bool) -> impl FnOnce(&Option<String>, &()) -> garde::Result 
 #[serde(deny_unknown_fields)]
 pub(super) struct PreviewRequest {
     /// The filter.
+    #[serde(deserialize_with = "object")]
     #[garde(dive)]
     pub filter: Filter,
 }

@@ -6,8 +6,8 @@ use actix_web::{HttpResponse, delete, get, post, put};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::model::{
-    Cancelled, HistoryQuery, MailingView, Order, Ordered, Preview, PreviewRequest, TemplateEdit,
-    TemplateView,
+    Cancelled, HistoryQuery, MailingOrder, MailingView, Ordered, Preview, PreviewRequest,
+    TemplateEdit, TemplateView,
 };
 use super::service::{Asker, Mailings};
 use super::templates::Versioned;
@@ -73,7 +73,7 @@ struct TemplatePath {
 /// Orders a mailing of a saved template, or of a message and filter, which are saved as one. Who is
 /// meant is decided when it goes out.
 #[utoipa::path(operation_id = "mailings_order", tag = "fleet-communications",
-    params(DispatcherHeaders, IdempotencyHeader), request_body = Order,
+    params(DispatcherHeaders, IdempotencyHeader), request_body = MailingOrder,
     responses((status = 202, body = Ordered, description = "It is ordered; `Location` shows its state",
         headers(("Location" = String, description = "The mailing"))), CreateProblems))]
 #[post("/dispatcher/v1/mailings")]
@@ -81,7 +81,7 @@ async fn order(
     dispatcher: Dispatcher,
     service: Service,
     key: IdempotencyKey,
-    body: Json<Order>,
+    body: Json<MailingOrder>,
 ) -> Result<HttpResponse> {
     let asker: Asker = dispatcher.into();
     let call = key.guard(&asker.context, Some(&asker.park), &body.bytes);

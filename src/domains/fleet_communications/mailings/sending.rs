@@ -70,6 +70,8 @@ enum Plan {
     Select { filter: Filter, page: Position, chunk: i32 },
     /// Hand a chunk over.
     Send { message: String, chunk: i32, members: Vec<String>, is_cancelled: bool },
+    /// Give up the selection: `parks` tells of more and more pages.
+    Endless,
     /// Nothing more.
     Nothing,
 }
@@ -233,7 +235,7 @@ impl Sender<'_> {
         }
         if let Some(page) = row.next_page()? {
             if usize::try_from(row.next_chunk).is_ok_and(|chunk| chunk >= MOST_PAGES) {
-                return Err(Error::unavailable("parks_unavailable", "The drivers do not end."));
+                return Ok(Plan::Endless);
             }
             let filter = store::filter(connection, key.park, key.id).await?;
             return Ok(Plan::Select { filter, page, chunk: row.next_chunk });
@@ -267,6 +269,9 @@ impl Sender<'_> {
         let context = &self.running.context;
         match plan {
             Plan::Nothing => Ok(None),
+            Plan::Endless => {
+                Err(Error::unavailable("parks_unavailable", "The list of drivers does not end."))
+            }
             Plan::Select { filter, page, chunk } => {
                 let audience = Audience::new(&filter);
                 match audience.page(&self.tools.parks, context, park, &page).await {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::audience::Audience;
 use super::chunks::{self, Key, Rises};
 use super::model::{
-    CancelOutcome, Cancelled, Filter, HistoryQuery, MailingStatus, MailingView, Order, Ordered,
-    Preview,
+    CancelOutcome, Cancelled, Filter, HistoryQuery, MailingOrder, MailingStatus, MailingView,
+    Ordered, Preview,
 };
 use super::recall::RecallMailing;
 use super::sending::SendMailing;
@@ -52,7 +52,7 @@ impl Mailings {
     pub(super) async fn order(
         &self,
         asker: &Asker,
-        order: Order,
+        order: MailingOrder,
         call: Option<IdempotentCall>,
     ) -> Result<Ordered> {
         let mut is_new = false;
@@ -213,7 +213,7 @@ impl Mailings {
 async fn of_template(
     connection: &mut Connection,
     asker: &Asker,
-    order: &Order,
+    order: &MailingOrder,
 ) -> Result<(String, String, Filter)> {
     if let Some(id) = &order.template_id {
         let template = templates::find(connection, &asker.park, id).await?;

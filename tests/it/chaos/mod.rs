@@ -1,0 +1,11 @@
+//! Seeded fault runs with real processes (`docs/chaos.md`; `make chaos SEEDS=N DRIVERS=N`). A seed
+//! decides moments, victims and faults; a run whose faults did not strike fails.
+
+mod database;
+mod horizon;
+mod kills;
+mod lost_answers;
+mod poison;
+mod rig;
+mod schedule;
+mod stops;

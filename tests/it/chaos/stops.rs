@@ -1,0 +1,106 @@
+//! Scenarios 3 and 5: a worker that stands still past its lease, and one that is told to stop.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use super::rig::{Crowd, LEASE, Mailing, Run, drivers, seeds, slow_feeds, until};
+
+/// From SIGTERM to the end.
+const EXIT: Duration = Duration::from_secs(15);
+
+async fn three(crowd: &Crowd) -> Vec<Mailing> {
+    let mut mailings = Vec::new();
+    for park in ["park-1", "park-2", "park-3"] {
+        mailings.push(crowd.order(park, drivers() / 2).await);
+    }
+    mailings
+}
+
+/// What the database says of mailings, all of it.
+async fn stored(crowd: &Crowd) -> Vec<String> {
+    let dump = crowd.database.dump().await;
+    let lines = dump.lines().filter(|line| line.starts_with("fleet_communications."));
+    let mut lines: Vec<String> = lines.map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[actix_web::test]
+async fn a_worker_that_was_overtaken_changes_nothing_when_it_goes_on() {
+    for seed in seeds() {
+        let mut run = Run::of("3 SIGSTOP", seed);
+        let crowd = Crowd::of(2, &[]).await;
+        slow_feeds(&crowd.sandbox, 150);
+        let mailings = three(&crowd).await;
+        until("both work", async || crowd.running().await == 2).await;
+        let victim = &crowd.servers[run.random.random_range(0..2)];
+        // Stopped between two tasks, or inside a transaction (which holds its task until the
+        // database ends the session), it is not overtaken: then at another moment.
+        let mut stops = 0;
+        loop {
+            run.pause(0, 300).await;
+            victim.signal("STOP");
+            stops += 1;
+            let started = Instant::now();
+            while crowd.rescues().await == 0 && started.elapsed() < 3 * LEASE {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            if crowd.rescues().await > 0 {
+                break;
+            }
+            assert!(stops < 10, "its task was not taken over in {stops} stops");
+            victim.signal("CONT");
+        }
+        let counts = crowd.outcome(&mailings).await;
+        let before = stored(&crowd).await;
+        victim.signal("CONT");
+        let lost = "task_attempts_total{kind=\"communications.send_mailing\",outcome=\"lost\"} ";
+        until("it has seen that its claim is void", async || {
+            victim.anonymous().get("metrics").await.text().contains(lost)
+        })
+        .await;
+        assert!(before == stored(&crowd).await, "the late write changed something");
+        let counts_after = crowd.outcome(&mailings).await;
+        assert_eq!(counts_after.delivered, counts.delivered, "it delivered something late");
+        run.assert(crowd.rescues().await, counts_after);
+    }
+}
+
+#[actix_web::test]
+async fn a_process_that_is_told_to_stop_hands_its_work_back() {
+    for seed in seeds() {
+        let mut run = Run::of("5 SIGTERM", seed);
+        let stop = [("FLEET__TASKS__STOP_MS", "300")];
+        let mut crowd = Crowd::of(1, &stop).await;
+        // A batch takes longer than the process may go on.
+        slow_feeds(&crowd.sandbox, 3_000);
+        let mailing = crowd.order("park-1", drivers()).await;
+        until("a chunk was handed over", async || {
+            crowd.sandbox.delivered_counts(None).deliveries > 0
+        })
+        .await;
+        run.pause(0, 500).await;
+        crowd.servers[0].signal("TERM");
+        let ended = crowd.servers[0].wait(EXIT).await;
+        assert!(ended.is_some(), "still there {EXIT:?} after SIGTERM");
+        let task = "SELECT state, attempt, error_code IS NULL FROM task_queue.tasks WHERE queue = 'mailings'";
+        let task = &crowd.database.query(task, &[]).await[0];
+        let task: (String, i16, bool) = (task.get(0), task.get(1), task.get(2));
+        assert_eq!(task, ("ready".to_owned(), 0, true), "the attempt does not count");
+        assert_eq!(crowd.rescues().await, 0, "handed back, not taken");
+
+        // The next has no chance to hand anything back.
+        crowd.spawn(&stop);
+        crowd.servers[1].wait_for("readyz", 200).await;
+        until("it works", async || crowd.running().await == 1).await;
+        crowd.servers[1].signal("TERM");
+        run.pause(0, 250).await;
+        crowd.kill(1);
+        slow_feeds(&crowd.sandbox, 20);
+        crowd.spawn(&[]);
+        crowd.servers[1].wait_for("readyz", 200).await;
+        let counts = crowd.outcome(&[mailing]).await;
+        run.assert(1 + crowd.rescues().await, counts);
+    }
+}
