@@ -60,15 +60,19 @@ async fn the_backlog_returns_to_nothing_while_the_horizon_is_held() {
         let still = holders[turn % 2].batch_execute("COMMIT").await;
         assert!(still.is_ok() && turn >= 2, "the queries did not overlap: {turn}");
         assert!(held > total / 40, "the horizon was not held: {held}");
-        // Attempts, whatever they are counted as: one whose own transaction completed the task while
-        // its lease was being renewed is counted as lost.
-        let attempts = "task_attempts_total{kind=\"communications.send_mailing\",";
+        // An attempt whose own transaction completed the task while its lease was being renewed is
+        // counted as lost; one that found no free connection has failed and came again.
+        let ends = ["done", "lost"].map(|outcome| {
+            format!(
+                "task_attempts_total{{kind=\"communications.send_mailing\",outcome=\"{outcome}\"}} "
+            )
+        });
         let done = async || {
             let mut sum = 0;
             for server in &crowd.servers {
                 let text = server.anonymous().get("metrics").await.text();
-                let lines = text.lines().filter(|line| line.starts_with(attempts));
-                let values = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
+                let value = |end: &String| text.lines().find_map(|line| line.strip_prefix(end));
+                let values = ends.iter().filter_map(value).map(|n| n.parse::<u64>().unwrap());
                 sum += values.sum::<u64>();
             }
             sum

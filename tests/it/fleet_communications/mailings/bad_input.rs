@@ -40,6 +40,7 @@ async fn bad_orders_are_refused_at_their_place() {
             order(|b| b["filter"]["incl_contractor_ids"] = json!(many)),
             "/filter/incl_contractor_ids",
         ),
+        (order(|b| b["filter"]["incl_contractor_ids"] = json!([])), "/filter/incl_contractor_ids"),
         (order(|b| b["send_at"] = json!("tomorrow")), "/send_at"),
         (order(|b| b["send_at"] = json!("2020-01-01T00:00:00Z")), "/send_at"),
         (order(|b| b["send_at"] = json!("2199-01-01T00:00:00Z")), "/send_at"),

@@ -53,7 +53,6 @@ async fn the_preview_counts_those_who_get_it_and_tells_who_is_left_out() {
         json!({"status": "online"}),
         json!({"excl_contractor_ids": many}),
         json!({"excl_contractor_ids": all}),
-        json!({"incl_contractor_ids": []}),
         json!({"incl_contractor_ids": few}),
         json!({"incl_contractor_ids": named}),
         json!({"incl_contractor_ids": named, "excl_contractor_ids": many, "status": "working"}),
