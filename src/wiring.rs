@@ -39,6 +39,20 @@ pub fn make(names: &[&'static str], metrics: &Metrics) -> Vec<Box<dyn Domain>> {
             domains.push(Box::new(FleetCommunications::new(metrics)));
         }
     }
+    #[cfg(feature = "deptrans-driver-status-integration")]
+    {
+        use crate::domains::deptrans_driver_status_integration::{Deptrans, NAME};
+        if names.contains(&NAME) {
+            domains.push(Box::new(Deptrans::new(metrics)));
+        }
+    }
+    #[cfg(feature = "scooter-accumulator")]
+    {
+        use crate::domains::scooter_accumulator::{NAME, ScooterAccumulator};
+        if names.contains(&NAME) {
+            domains.push(Box::new(ScooterAccumulator::new(metrics)));
+        }
+    }
     domains
 }
 

@@ -1,8 +1,18 @@
 //! A typed client per outside service. Each knows its contract; how to call is `platform::upstream`.
 
 /// Their names under `upstreams` in the configuration, compiled or not.
-pub const NAMES: &[&str] =
-    &["personal", "int_api", "fleet_parks", "fleet_customers", "parks", "feeds"];
+pub const NAMES: &[&str] = &[
+    "personal",
+    "int_api",
+    "fleet_parks",
+    "fleet_customers",
+    "parks",
+    "feeds",
+    "driver_profiles",
+    "driver_categories",
+    "driver_trackstory",
+    "krt",
+];
 
 #[cfg(feature = "fleet-communications")]
 pub mod feeds;

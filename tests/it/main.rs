@@ -15,10 +15,12 @@
 )]
 
 mod chaos;
+mod deptrans_driver_status_integration;
 mod fleet_communications;
 mod fleet_customers;
 mod fleet_orders_manager;
 mod platform;
+mod scooter_accumulator;
 mod support;
 mod tasks;
 mod upstream;

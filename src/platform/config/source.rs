@@ -13,8 +13,18 @@ const DEFAULTS: &str = include_str!("../../../config/default.toml");
 
 /// Sections and top-level keys of the platform. Those of parts that this binary was built without
 /// are known too, so that one file can serve processes built with different features.
-const TOP_LEVEL: &[&str] =
-    &["domains", "http", "auth", "database", "tasks", "telemetry", "upstreams"];
+const TOP_LEVEL: &[&str] = &[
+    "domains",
+    "http",
+    "auth",
+    "database",
+    "tasks",
+    "kafka",
+    "mqtt",
+    "secrets",
+    "telemetry",
+    "upstreams",
+];
 
 /// The names that may stand in a configuration beside the platform's own.
 #[derive(Debug, Clone, Copy)]

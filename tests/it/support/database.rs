@@ -78,7 +78,7 @@ impl TestDatabase {
     pub async fn dump(&self) -> String {
         let client = self.connect().await;
         let tables = "SELECT format('%I.%I', table_schema, table_name) FROM information_schema.tables \
-             WHERE (table_schema LIKE 'fleet%' OR table_schema = 'task_queue') AND table_type = 'BASE TABLE' ORDER BY 1";
+             WHERE (table_schema LIKE 'fleet%' OR table_schema IN ('task_queue', 'deptrans', 'scooter_accumulator')) AND table_type = 'BASE TABLE' ORDER BY 1";
         let tables = client.query(tables, &[]).await.expect("the tables");
         let mut text = String::new();
         for table in &tables {

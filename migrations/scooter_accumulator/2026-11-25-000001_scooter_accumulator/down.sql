@@ -1,0 +1,3 @@
+DROP TABLE applied_events, accumulator_moves, commands, booking_cells, bookings, accumulators, cells,
+    cabinets;
+DROP TYPE move_kind, command_status, booking_status, booking_kind, cell_state;

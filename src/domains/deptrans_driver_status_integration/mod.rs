@@ -1,0 +1,70 @@
+//! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
+//! about their shifts. (Seed: `deptrans-driver-status-integration`.)
+
+mod settings;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use self::settings::DeptransSettings;
+use crate::platform::config::{Config, Fault};
+use crate::platform::database::migrations::Migrations;
+use crate::platform::domain::{Domain, Platform};
+use crate::platform::error::Result;
+use crate::platform::readiness::ReadinessRow;
+use crate::platform::telemetry::metrics::Metrics;
+
+/// Feature, route prefix and metric label.
+pub const NAME: &str = "deptrans-driver-status-integration";
+
+const SECTION: &str = "deptrans_driver_status_integration";
+
+static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/deptrans");
+
+/// The domain.
+pub struct Deptrans {}
+
+impl Deptrans {
+    /// Makes the domain; nothing is opened yet.
+    #[must_use]
+    pub fn new(_metrics: &Metrics) -> Self {
+        Self {}
+    }
+}
+
+impl Domain for Deptrans {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn mount(&self, _routes: &mut ServiceConfig<'_>) {}
+
+    fn migrations(&self) -> Option<Migrations> {
+        Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
+    }
+
+    fn upstreams(&self, _: &Config) -> Vec<&'static str> {
+        vec!["krt", "personal", "driver_profiles", "driver_categories", "driver_trackstory"]
+    }
+
+    fn check(&self, config: &Config) -> Vec<Fault> {
+        config.section::<DeptransSettings>(SECTION).err().unwrap_or_default()
+    }
+
+    fn start<'a>(
+        &'a self,
+        platform: &'a Platform,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
+        Box::pin(async move {
+            let _settings: DeptransSettings = platform.section(SECTION)?;
+            Ok(())
+        })
+    }
+
+    fn dependencies(&self) -> Vec<ReadinessRow> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,1 @@
+//! deptrans-driver-status-integration.
