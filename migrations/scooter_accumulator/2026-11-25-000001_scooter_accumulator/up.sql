@@ -30,6 +30,7 @@ CREATE TABLE cabinets (
     clock_ahead_ms bigint      NOT NULL DEFAULT 0,
     -- The last question for its state: its answer is younger than that.
     asked        uuid,
+    asked_at     timestamptz,
     version      integer          NOT NULL DEFAULT 1,
     created_at   timestamptz      NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
@@ -106,7 +107,8 @@ CREATE TABLE booking_cells (
     -- Empty again when the accumulator is deleted after the booking's end.
     accumulator_id text    REFERENCES accumulators (id) ON DELETE SET NULL,
     live           boolean NOT NULL DEFAULT true,
-    outcome        text    CHECK (outcome IN ('failed', 'taken', 'left', 'returned', 'missing')),
+    outcome        text    CHECK (outcome IN ('failed', 'opened', 'taken', 'left', 'returned', 'missing',
+        'unreported', 'unused')),
     PRIMARY KEY (booking_id, cell),
     FOREIGN KEY (cabinet_id, cell) REFERENCES cells (cabinet_id, n)
 ) WITH (fillfactor = 80);

@@ -4,5 +4,5 @@ mod model;
 mod status;
 pub mod store;
 
-pub use model::{Booking, BookingKind};
+pub use model::{BookedCell, Booking, BookingKind, CellOutcome};
 pub use status::{BookingEvent, BookingStatus};

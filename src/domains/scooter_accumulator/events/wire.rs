@@ -4,8 +4,12 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::domains::scooter_accumulator::cabinets::cells::CellState;
+use crate::domains::scooter_accumulator::commands::Failure;
+use crate::domains::scooter_accumulator::ids::AccumulatorId;
 use crate::platform::ids::OpaqueId;
 
 const VERSION: u32 = 1;
@@ -55,93 +59,24 @@ pub struct CommandResult {
     /// Whether it was carried out.
     pub ok: bool,
     /// Why not.
-    pub error: Option<Refusal>,
+    pub error: Option<Failure>,
     /// How the cells are now that were commanded.
     pub cells: Vec<CellReport>,
 }
 
-/// Why a cabinet did not do what it was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// The command came after its expiry.
-    Expired,
-    /// A door is stuck.
-    Jammed,
-    /// It is doing something else.
-    Busy,
-    /// It has no such cell.
-    UnknownCell,
-    /// Something that the contract does not name.
-    #[serde(other)]
-    Other,
-}
-
-impl Refusal {
-    /// As in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Jammed => "jammed",
-            Self::Busy => "busy",
-            Self::UnknownCell => "unknown_cell",
-            Self::Other => "other",
-        }
-    }
-}
-
 /// A cell as its cabinet reports it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CellReport {
     /// Its number, from 1.
     pub n: i32,
     /// How it is.
     pub state: CellState,
     /// What is in it, as far as the cabinet can tell.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accumulator_id: Option<OpaqueId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accumulator_id: Option<AccumulatorId>,
     /// Percent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charge: Option<i16>,
-}
-
-/// What a cell can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CellState {
-    /// Shut, with nothing in it.
-    Empty,
-    /// Shut, with an accumulator that is charging.
-    Charging,
-    /// Shut, with an accumulator that is charged.
-    Charged,
-    /// Its door is open: nobody knows what is in it.
-    Open,
-    /// Out of order.
-    Broken,
-}
-
-impl CellState {
-    /// As in JSON and in the database.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Charging => "charging",
-            Self::Charged => "charged",
-            Self::Open => "open",
-            Self::Broken => "broken",
-        }
-    }
-
-    /// The one of that name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Empty, Self::Charging, Self::Charged, Self::Open, Self::Broken]
-            .into_iter()
-            .find(|state| state.name() == name)
-    }
 }
 
 /// Why a message is no event.
@@ -192,7 +127,7 @@ struct Raw {
     kind: String,
     command_id: Option<String>,
     ok: Option<bool>,
-    error: Option<Refusal>,
+    error: Option<Failure>,
     cells: Option<Vec<RawCell>>,
     firmware: Option<String>,
 }
@@ -201,7 +136,7 @@ struct Raw {
 struct RawCell {
     n: i32,
     state: CellState,
-    accumulator_id: Option<OpaqueId>,
+    accumulator_id: Option<AccumulatorId>,
     charge: Option<i16>,
 }
 
@@ -233,7 +168,8 @@ pub fn read(payload: &[u8]) -> Result<Event, Unreadable> {
         "command_result" => Body::CommandResult(CommandResult {
             command_id: raw.command_id.ok_or(Unreadable::Malformed)?.parse().ok(),
             ok: raw.ok.ok_or(Unreadable::Malformed)?,
-            error: raw.error,
+            // What only we can know, no cabinet says.
+            error: raw.error.map(|why| if why == Failure::NotSent { Failure::Other } else { why }),
             cells: cells.unwrap_or_default(),
         }),
         "state" => Body::State {
@@ -321,11 +257,12 @@ mod tests {
     fn an_answer_tells_its_command_and_why_not() {
         let id = Uuid::from_u128(5);
         for (error, refusal) in [
-            ("expired", Refusal::Expired),
-            ("jammed", Refusal::Jammed),
-            ("busy", Refusal::Busy),
-            ("unknown_cell", Refusal::UnknownCell),
-            ("on_fire", Refusal::Other),
+            ("expired", Failure::Expired),
+            ("jammed", Failure::Jammed),
+            ("busy", Failure::Busy),
+            ("unknown_cell", Failure::UnknownCell),
+            ("on_fire", Failure::Other),
+            ("not_sent", Failure::Other),
         ] {
             let answer = json!({"command_id": id, "ok": false, "error": error});
             let Body::CommandResult(result) =
