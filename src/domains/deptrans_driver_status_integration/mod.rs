@@ -46,6 +46,10 @@ impl Domain for Deptrans {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
     }
 
+    fn uses_secrets(&self) -> bool {
+        true
+    }
+
     fn upstreams(&self, _: &Config) -> Vec<&'static str> {
         vec!["krt", "personal", "driver_profiles", "driver_categories", "driver_trackstory"]
     }
