@@ -50,6 +50,10 @@ impl Domain for Deptrans {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
     }
 
+    fn uses_secrets(&self) -> bool {
+        true
+    }
+
     fn upstreams(&self, _: &Config) -> Vec<&'static str> {
         outside::NAMES.to_vec()
     }
