@@ -1,6 +1,7 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
+mod feeds;
 mod outside;
 mod settings;
 
