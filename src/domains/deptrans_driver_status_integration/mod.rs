@@ -2,7 +2,11 @@
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
 mod feeds;
+#[allow(dead_code, reason = "their users come next")]
+mod krt;
 mod outside;
+#[allow(dead_code, reason = "their users come next")]
+mod regions;
 mod settings;
 
 use std::future::Future;
