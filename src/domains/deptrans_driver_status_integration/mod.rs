@@ -3,7 +3,12 @@
 
 #[allow(dead_code, reason = "their users come next")]
 mod intake;
+mod feeds;
+#[allow(dead_code, reason = "their users come next")]
+mod krt;
 mod outside;
+#[allow(dead_code, reason = "their users come next")]
+mod regions;
 mod settings;
 
 use std::future::Future;
