@@ -10,11 +10,15 @@ pub mod domain;
 pub mod error;
 pub mod http;
 pub mod ids;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 pub mod object;
 pub mod patch;
 #[cfg(feature = "phone")]
 pub mod phone;
 pub mod readiness;
+#[cfg(feature = "seal")]
+pub mod seal;
 pub mod shutdown;
 #[cfg(feature = "tasks")]
 pub mod tasks;
