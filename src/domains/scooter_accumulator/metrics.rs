@@ -1,82 +1,117 @@
-//! What is watched of cabinets: commands, events, bookings.
+//! What the product watches: where accumulators are, what cells do, and what becomes of bookings.
 
-use std::time::Duration;
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Text};
 
-use super::commands::{CommandKind, CommandStatus};
-use crate::platform::telemetry::metrics::{Histogram, HistogramVec, IntCounter, IntCounterVec, Metrics};
+use crate::platform::telemetry::metrics::{IntCounterVec, IntGauge, IntGaugeVec, Metrics};
+
+const CHARGES: [&str; 5] = ["0-19", "20-39", "40-59", "60-79", "80-100"];
+const PLACES: [&str; 4] = ["cabinet", "contractor", "scooter", "lost"];
+const STATES: [&str; 5] = ["empty", "charging", "charged", "open", "broken"];
+const STATUSES: [&str; 3] = ["active", "executing", "unknown"];
 
 #[derive(Clone)]
-pub struct CabinetMetrics {
-    commands: IntCounterVec,
-    sent: IntCounterVec,
-    latency: HistogramVec,
-    events: IntCounterVec,
-    settled: IntCounterVec,
-    pub applied: Histogram,
-    pub polls: IntCounter,
-    pub turned_offline: IntCounter,
+pub struct ScooterMetrics {
+    bookings: IntCounterVec,
+    /// By what they show: see [`Figure`].
+    gauges: [(&'static str, &'static [&'static str], IntGaugeVec); 5],
+    flagged: IntGauge,
 }
 
-impl CabinetMetrics {
+/// A number that the database gave: which gauge's, and its label.
+#[derive(Debug, QueryableByName)]
+pub struct Figure {
+    #[diesel(sql_type = Text)]
+    pub gauge: String,
+    #[diesel(sql_type = Text)]
+    pub label: String,
+    #[diesel(sql_type = BigInt)]
+    pub value: i64,
+}
+
+impl ScooterMetrics {
     pub fn register(metrics: &Metrics) -> Self {
         Self {
-            commands: metrics.counters(
-                "scooter_commands_total",
-                "Commands to cabinets by type and what became of them: timed_out (a late answer still \
-                 counts), succeeded, failed, rejected, expired",
-                &["type", "outcome"],
+            bookings: metrics.counters(
+                "scooter_accumulator_bookings_total",
+                "Bookings by outcome: booked, refused, cancelled, expired, and how those that were \
+                 executed ended",
+                &["outcome"],
             ),
-            sent: metrics.counters(
-                "scooter_commands_sent_total",
-                "Publications of commands by type and outcome: sent, not_sent, unknown",
-                &["type", "outcome"],
-            ),
-            latency: metrics.latencies(
-                "scooter_command_duration_seconds",
-                "From a command's writing to its end, by type and outcome",
-                &["type", "outcome"],
-            ),
-            events: metrics.counters(
-                "scooter_events_total",
-                "Events of cabinets by type and outcome: applied, duplicate, late (nothing of it was \
-                 news), unknown_command, or why they were dropped",
-                &["type", "outcome"],
-            ),
-            applied: metrics.latency(
-                "scooter_event_duration_seconds",
-                "Applying one event of a cabinet, further attempts included",
-            ),
-            settled: metrics.counters(
-                "scooter_bookings_settled_total",
-                "Executed bookings by what the cabinet made of them: completed, incomplete, not_opened, \
-                 unknown (so far)",
-                &["kind", "outcome"],
-            ),
-            polls: metrics.counter(
-                "scooter_polls_total",
-                "Cabinets that were asked for their state in turn",
-            ),
-            turned_offline: metrics.counter(
-                "scooter_cabinets_fell_silent_total",
-                "Cabinets that became offline because nothing was heard of them",
-            ),
+            gauges: [
+                (
+                    "charges",
+                    &CHARGES,
+                    metrics.gauges(
+                        "scooter_accumulator_in_cabinets",
+                        "Accumulators in cabinets by charge in percent",
+                        &["charge"],
+                    ),
+                ),
+                (
+                    "places",
+                    &PLACES,
+                    metrics.gauges(
+                        "scooter_accumulator_accumulators",
+                        "Accumulators by where they are: cabinet, contractor, scooter, lost",
+                        &["place"],
+                    ),
+                ),
+                (
+                    "cells",
+                    &STATES,
+                    metrics.gauges(
+                        "scooter_accumulator_cells",
+                        "Cells by what cabinets say of them",
+                        &["state"],
+                    ),
+                ),
+                (
+                    "cabinets",
+                    &["true", "false"],
+                    metrics.gauges(
+                        "scooter_accumulator_cabinets",
+                        "Cabinets that speak, and that do not",
+                        &["online"],
+                    ),
+                ),
+                (
+                    "bookings",
+                    &STATUSES,
+                    metrics.gauges(
+                        "scooter_accumulator_bookings",
+                        "Bookings that keep something",
+                        &["status"],
+                    ),
+                ),
+            ],
+            flagged: metrics
+                .gauge("scooter_accumulator_flagged", "Accumulators that a person is to look at"),
         }
     }
 
-    pub fn sent(&self, kind: CommandKind, outcome: &str) {
-        self.sent.with_label_values(&[kind.name(), outcome]).inc();
+    /// Counts a booking's outcome, a word of the code.
+    pub fn booking(&self, outcome: &'static str) {
+        self.bookings.with_label_values(&[outcome]).inc();
     }
 
-    pub fn command(&self, kind: CommandKind, status: CommandStatus, age: Duration) {
-        self.commands.with_label_values(&[kind.name(), status.name()]).inc();
-        self.latency.with_label_values(&[kind.name(), status.name()]).observe(age.as_secs_f64());
+    /// Counts bookings that nobody came for.
+    pub fn expired(&self, count: i64) {
+        self.bookings.with_label_values(&["expired"]).inc_by(u64::try_from(count).unwrap_or(0));
     }
 
-    pub fn event(&self, kind: &str, outcome: &str) {
-        self.events.with_label_values(&[kind, outcome]).inc();
-    }
-
-    pub fn settled(&self, kind: &str, outcome: &str) {
-        self.settled.with_label_values(&[kind, outcome]).inc();
+    /// Shows what the database says; what it does not name is none.
+    pub fn show(&self, figures: &[Figure]) {
+        let value = |gauge: &str, label: &str| {
+            let found =
+                figures.iter().find(|figure| figure.gauge == gauge && figure.label == label);
+            found.map_or(0, |figure| figure.value)
+        };
+        for (name, labels, gauge) in &self.gauges {
+            for label in *labels {
+                gauge.with_label_values(&[*label]).set(value(name, label));
+            }
+        }
+        self.flagged.set(value("flagged", ""));
     }
 }
