@@ -43,6 +43,7 @@ fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
     [
         database_faults(domain, config),
         task_faults(domain, config),
+        secret_faults(domain, config),
         mqtt_faults(domain, config),
         upstream_faults(domain, config),
     ]
@@ -75,6 +76,14 @@ fn task_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
 #[cfg(not(feature = "tasks"))]
 fn task_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
     Vec::new()
+}
+
+fn secret_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    use crate::platform::config::secrets::SecretSettings;
+    if !domain.uses_secrets() {
+        return Vec::new();
+    }
+    config.section::<SecretSettings>("secrets").err().unwrap_or_default()
 }
 
 fn mqtt_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {

@@ -42,6 +42,11 @@ pub trait Domain: Send + Sync {
         false
     }
 
+    /// Whether it seals with `secrets.token_key`.
+    fn uses_secrets(&self) -> bool {
+        false
+    }
+
     /// Whether it speaks MQTT: then the broker is checked and diagnosed with it.
     fn uses_mqtt(&self) -> bool {
         false
@@ -124,6 +129,15 @@ impl Platform {
         let opened = super::database::Database::new(settings, &self.metrics, self.runtime.clone())?;
         *shared = Some(opened.clone());
         Ok(opened)
+    }
+
+    /// What seals with the configured key.
+    ///
+    /// # Errors
+    /// Its section is not valid.
+    #[cfg(feature = "seal")]
+    pub fn seal(&self) -> Result<super::seal::Seal> {
+        super::seal::Seal::new(&self.section("secrets")?)
     }
 
     /// The task queue, in the shared database.

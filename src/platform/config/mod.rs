@@ -9,6 +9,7 @@ pub mod database;
 mod faults;
 pub mod http;
 pub mod mqtt;
+pub mod secrets;
 mod section;
 mod source;
 pub mod tasks;
