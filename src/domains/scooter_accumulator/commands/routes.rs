@@ -2,8 +2,8 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, get, post};
-use uuid::Uuid;
 use utoipa_actix_web::service_config::ServiceConfig;
+use uuid::Uuid;
 
 use super::model::{CommandOrder, CommandView};
 use super::service::Commands;

@@ -11,8 +11,8 @@ use super::status::CommandEvent;
 use super::store::{self, Marked};
 use crate::domains::scooter_accumulator::cabinets::store as cabinets;
 use crate::domains::scooter_accumulator::ids::CabinetId;
+use crate::domains::scooter_accumulator::line::Line;
 use crate::domains::scooter_accumulator::settling::{self, Effects, Ending};
-use crate::domains::scooter_accumulator::tools::Tools;
 use crate::platform::context::{Context, Deadline};
 use crate::platform::database::Connection;
 use crate::platform::error::{Error, Result};
@@ -34,12 +34,12 @@ pub struct Sending {
 
 /// Marks what goes first at a cabinet, if the cabinet takes something now. The caller holds its row.
 pub async fn mark(
-    tools: &Tools,
+    line: &Line,
     connection: &mut Connection,
     cabinet: &CabinetId,
 ) -> Result<Option<Sending>> {
     let (lease, asked) = (Uuid::now_v7(), Instant::now());
-    let marked = store::mark(connection, cabinet, lease, tools.settings.pace()).await?;
+    let marked = store::mark(connection, cabinet, lease, line.settings.pace()).await?;
     Ok(marked.map(|marked| Sending {
         cabinet: cabinet.clone(),
         deadline: asked + marked.left(),
@@ -50,10 +50,10 @@ pub async fn mark(
 
 /// Publishes a marked command, whose mark was committed; if it surely did not leave, it is as if it
 /// had never been marked. To be run where nobody drops it.
-pub async fn send(tools: &Tools, sending: Sending) {
-    let metrics = &tools.metrics;
+pub async fn send(line: &Line, sending: Sending) {
+    let metrics = &line.metrics;
     let Ok(kind) = sending.marked.kind() else { return };
-    match publish(tools, &sending).await {
+    match publish(line, &sending).await {
         Ok(()) => metrics.sent(kind, "sent"),
         Err(PublishError::Unknown(error)) => {
             metrics.sent(kind, "unknown");
@@ -64,12 +64,12 @@ pub async fn send(tools: &Tools, sending: Sending) {
             metrics.sent(kind, "not_sent");
             let command = sending.marked.id;
             tracing::warn!(%command, code = error.code(), cause = error.chain(), "a command was not sent");
-            take_back(tools, &sending).await;
+            take_back(line, &sending).await;
         }
     }
 }
 
-async fn publish(tools: &Tools, sending: &Sending) -> Result<(), PublishError> {
+async fn publish(line: &Line, sending: &Sending) -> Result<(), PublishError> {
     let marked = &sending.marked;
     let late = || {
         let detail = "The command was not sent in time.";
@@ -83,15 +83,15 @@ async fn publish(tools: &Tools, sending: &Sending) -> Result<(), PublishError> {
     let cells = marked.cells.as_deref();
     let payload = payload(marked.id, kind, cells, marked.purpose(), marked.times())
         .map_err(|error| PublishError::NotSent(Error::internal(error)))?;
-    let Some(topic) = tools.topics.commands.topic(sending.cabinet.as_str()) else {
+    let Some(topic) = line.topics.commands.topic(sending.cabinet.as_str()) else {
         return Err(late());
     };
-    tools.mqtt.publish(&topic, payload, Deadline::after(left)).await
+    line.mqtt.publish(&topic, payload, Deadline::after(left)).await
 }
 
 /// Ends a command that surely did not leave. If that cannot be written down either, its time for an
 /// answer runs out, and the cabinet is asked.
-async fn take_back(tools: &Tools, sending: &Sending) {
+async fn take_back(line: &Line, sending: &Sending) {
     let (id, lease) = (sending.marked.id, sending.lease);
     let work = async |connection: &mut Connection| {
         let mut effects = Effects::default();
@@ -99,16 +99,16 @@ async fn take_back(tools: &Tools, sending: &Sending) {
         if !store::is_leased(connection, id, lease).await? {
             return Ok(effects);
         }
-        if let Some(mut command) = tools.find().by_id(connection, id).await? {
+        if let Some(mut command) = line.find().by_id(connection, id).await? {
             let answer = Answer::never_left(Failure::NotSent);
             let ending = Ending::unopened(CommandEvent::NeverLeft, answer);
-            settling::end_command(tools, connection, &mut command, ending, &mut effects).await?;
+            settling::end_command(line, connection, &mut command, ending, &mut effects).await?;
         }
         Ok(effects)
     };
     let context = Context::background("scooter commands", PATIENCE);
-    match tools.database.transaction(&context, work).await {
-        Ok(effects) => effects.show(tools),
+    match line.database.transaction(&context, work).await {
+        Ok(effects) => effects.show(line),
         Err(error) => {
             let code = error.code();
             tracing::warn!(command = %id, code, "a command that was not sent stays marked");
@@ -118,14 +118,14 @@ async fn take_back(tools: &Tools, sending: &Sending) {
 
 /// Sends what waits for a cabinet, each in its turn, until nothing waits; to be run where nobody drops
 /// it. What is not sent when it gives up is found by whoever looks after what is due.
-pub async fn drain(tools: Arc<Tools>, cabinet: CabinetId) {
+pub async fn drain(line: Arc<Line>, cabinet: CabinetId) {
     loop {
-        if tools.stop.has_come() || !tools.mqtt.is_up() {
+        if line.stop.has_come() || !line.mqtt.is_up() {
             return;
         }
-        let pause = match next(&tools, &cabinet).await {
+        let pause = match next(&line, &cabinet).await {
             Ok(Turn::Send(sending)) => {
-                send(&tools, sending).await;
+                send(&line, sending).await;
                 continue;
             }
             Ok(Turn::Wait(pause)) => pause,
@@ -135,7 +135,7 @@ pub async fn drain(tools: Arc<Tools>, cabinet: CabinetId) {
                 return;
             }
         };
-        if tools.stop.wait_or(pause).await {
+        if line.stop.wait_or(pause).await {
             return;
         }
     }
@@ -148,15 +148,14 @@ enum Turn {
     Nothing,
 }
 
-async fn next(tools: &Tools, cabinet: &CabinetId) -> Result<Turn> {
+async fn next(line: &Line, cabinet: &CabinetId) -> Result<Turn> {
     let context = Context::background("scooter commands", PATIENCE);
-    tools
-        .database
+    line.database
         .transaction(&context, async |connection| {
             if cabinets::lock(connection, cabinet).await?.is_none() {
                 return Ok(Turn::Nothing);
             }
-            if let Some(sending) = mark(tools, connection, cabinet).await? {
+            if let Some(sending) = mark(line, connection, cabinet).await? {
                 return Ok(Turn::Send(sending));
             }
             Ok(match store::free_in(connection, cabinet).await? {

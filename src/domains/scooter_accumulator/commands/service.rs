@@ -14,7 +14,7 @@ use super::{Sending, sending};
 use crate::domains::scooter_accumulator::NAME;
 use crate::domains::scooter_accumulator::cabinets::store as cabinets;
 use crate::domains::scooter_accumulator::ids::CabinetId;
-use crate::domains::scooter_accumulator::tools::Tools;
+use crate::domains::scooter_accumulator::line::Line;
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
 use crate::platform::database::Connection;
@@ -35,12 +35,12 @@ struct BookedCell {
 
 /// Commands to cabinets.
 pub struct Commands {
-    tools: Arc<Tools>,
+    line: Arc<Line>,
 }
 
 impl Commands {
-    pub fn new(tools: Arc<Tools>) -> Self {
-        Self { tools }
+    pub fn new(line: Arc<Line>) -> Self {
+        Self { line }
     }
 
     /// Gives a cabinet a command; the answer says that it is written down.
@@ -56,26 +56,26 @@ impl Commands {
         call: Option<IdempotentCall>,
     ) -> Result<CommandView> {
         let (kind, cells) = (order.kind, order.cells()?);
-        let (tools, context) = (Arc::clone(&self.tools), context.clone());
+        let (line, context) = (Arc::clone(&self.line), context.clone());
         // Between the commit and the publication no caller may drop this.
-        let work = tools.runtime.clone().spawn(async move {
+        let work = line.runtime.clone().spawn(async move {
             let mut written = None;
             let guard = Guard { call, domain: NAME, subject: None };
-            let view = tools
+            let view = line
                 .database
                 .once(&context, guard, async |connection| {
                     let (view, sending) =
-                        write(&tools, connection, &cabinet, kind, cells.as_deref()).await?;
+                        write(&line, connection, &cabinet, kind, cells.as_deref()).await?;
                     written = Some(sending);
                     Ok(view)
                 })
                 .await?;
             match written {
                 Some(Some(sending)) => {
-                    tools.runtime.spawn(send_and_drain(Arc::clone(&tools), sending, cabinet));
+                    line.runtime.spawn(send_and_drain(Arc::clone(&line), sending, cabinet));
                 }
                 Some(None) => {
-                    tools.runtime.spawn(sending::drain(Arc::clone(&tools), cabinet));
+                    line.runtime.spawn(sending::drain(Arc::clone(&line), cabinet));
                 }
                 None => {}
             }
@@ -94,9 +94,9 @@ impl Commands {
         cabinet: &CabinetId,
         id: Uuid,
     ) -> Result<CommandView> {
-        let find = self.tools.find();
+        let find = self.line.find();
         let read = async |connection: &mut Connection| find.by_id(connection, id).await;
-        let found = self.tools.database.transaction(context, read).await?;
+        let found = self.line.database.transaction(context, read).await?;
         found.filter(|command| command.cabinet_id == *cabinet).map(CommandView::from).ok_or_else(
             || Error::not_found("command_not_found", "This cabinet was given no such command."),
         )
@@ -104,13 +104,13 @@ impl Commands {
 }
 
 /// Sends what is marked, and then what waits behind it.
-async fn send_and_drain(tools: Arc<Tools>, sending: Sending, cabinet: CabinetId) {
-    sending::send(&tools, sending).await;
-    sending::drain(tools, cabinet).await;
+async fn send_and_drain(line: Arc<Line>, sending: Sending, cabinet: CabinetId) {
+    sending::send(&line, sending).await;
+    sending::drain(line, cabinet).await;
 }
 
 async fn write(
-    tools: &Tools,
+    line: &Line,
     connection: &mut Connection,
     cabinet: &CabinetId,
     kind: CommandKind,
@@ -119,7 +119,7 @@ async fn write(
     let Some(row) = cabinets::lock(connection, cabinet).await? else {
         return Err(cabinet_not_found());
     };
-    if !tools.mqtt.is_up() {
+    if !line.mqtt.is_up() {
         return Err(broker_unavailable());
     }
     if !row.online {
@@ -135,17 +135,17 @@ async fn write(
             return Err(Error::new(Kind::Conflict, "cell_booked", detail));
         }
     }
-    if store::waiting(connection, cabinet).await? >= tools.settings.max_waiting {
+    if store::waiting(connection, cabinet).await? >= line.settings.max_waiting {
         let detail = "Too many commands wait for this cabinet.";
         return Err(Error::new(Kind::Conflict, "too_many_commands", detail)
-            .with_retry_after(tools.settings.pace()));
+            .with_retry_after(line.settings.pace()));
     }
     let id = Uuid::now_v7();
-    let ttl = tools.settings.ttl();
+    let ttl = line.settings.ttl();
     let new = NewCommand { id, cabinet, booking: None, kind, cells, ttl };
     store::insert(connection, &new).await?;
-    let sending = sending::mark(tools, connection, cabinet).await?;
-    let written = tools.find().by_id(connection, id).await?;
+    let sending = sending::mark(line, connection, cabinet).await?;
+    let written = line.find().by_id(connection, id).await?;
     let written = written.ok_or_else(|| Error::internal("a command is not there"))?;
     Ok((written.into(), sending))
 }

@@ -38,8 +38,6 @@ pub struct CommandSettings {
     pub event_workers: usize,
     /// How long an event is remembered, so that a repeated one changes nothing.
     pub event_memory_minutes: i32,
-    /// How long commands are kept.
-    pub keep_days: i32,
 }
 
 /// The topics of all cabinets.
@@ -83,9 +81,8 @@ impl CommandSettings {
     /// # Errors
     /// The key that is no template, and why.
     pub fn topics(&self) -> Result<Topics, (&'static str, String)> {
-        let parse = |key, text| {
-            TopicTemplate::parse(text, PLACEHOLDER).map_err(|fault| (key, fault))
-        };
+        let parse =
+            |key, text| TopicTemplate::parse(text, PLACEHOLDER).map_err(|fault| (key, fault));
         Ok(Topics {
             commands: parse("commands_topic", &self.commands_topic)?,
             events: parse("events_topic", &self.events_topic)?,
@@ -117,7 +114,6 @@ impl CommandSettings {
         for (key, value, most) in [
             ("max_waiting", self.max_waiting, 1_000),
             ("event_memory_minutes", self.event_memory_minutes.into(), 1_440),
-            ("keep_days", self.keep_days.into(), 3_650),
         ] {
             let message = format!("must be in 1..={most}");
             faults.require((1..=most).contains(&value), &format!("commands.{key}"), &message);

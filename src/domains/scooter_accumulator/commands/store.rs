@@ -157,11 +157,6 @@ const DUE: &str = "SELECT id, cabinet_id FROM scooter_accumulator.commands \
      WHERE status IN ('created', 'sent') AND CASE status WHEN 'created' \
        THEN expires_at <= clock_timestamp() OR issued_at < clock_timestamp() - interval '2 seconds' \
        ELSE sent_at + make_interval(secs => $1) <= clock_timestamp() END LIMIT $2";
-const FORGET: &str = "DELETE FROM scooter_accumulator.commands WHERE id IN (\
-       SELECT k.id FROM scooter_accumulator.commands k LEFT JOIN scooter_accumulator.bookings b ON b.id = k.booking_id \
-       WHERE k.issued_at < now() - make_interval(days => $1) AND k.status NOT IN ('created', 'sent') \
-       AND (b.id IS NULL OR b.ended_at IS NOT NULL) ORDER BY k.issued_at LIMIT $2)";
-
 /// A command to be written.
 #[derive(Debug)]
 pub struct NewCommand<'a> {
@@ -197,7 +192,8 @@ pub struct Marked {
 
 impl Marked {
     pub fn kind(&self) -> Result<CommandKind> {
-        CommandKind::parse(&self.kind).ok_or_else(|| Error::internal("a command of an unknown kind"))
+        CommandKind::parse(&self.kind)
+            .ok_or_else(|| Error::internal("a command of an unknown kind"))
     }
 
     pub fn purpose(&self) -> Option<BookingKind> {
@@ -361,10 +357,7 @@ pub async fn mark(
 }
 
 /// When the cabinet takes the next command that waits for it; `None` when nothing waits.
-pub async fn free_in(
-    connection: &mut Connection,
-    cabinet: &CabinetId,
-) -> Result<Option<Duration>> {
+pub async fn free_in(connection: &mut Connection, cabinet: &CabinetId) -> Result<Option<Duration>> {
     let query = diesel::sql_query(FREE_IN).bind::<Text, _>(cabinet.as_str());
     let found: Option<Seconds> = query.get_result(connection).await.optional()?;
     Ok(found.map(|found| Duration::try_from_secs_f64(found.seconds).unwrap_or_default()))
@@ -389,10 +382,4 @@ pub async fn due(
     rows.into_iter()
         .map(|due| Ok((due.id, CabinetId::try_from(due.cabinet_id).map_err(Error::internal)?)))
         .collect()
-}
-
-/// Removes up to `limit` commands older than `days`; returns how many.
-pub async fn forget(connection: &mut Connection, days: i32, limit: i64) -> Result<usize> {
-    let query = diesel::sql_query(FORGET).bind::<Integer, _>(days).bind::<BigInt, _>(limit);
-    Ok(query.execute(connection).await?)
 }

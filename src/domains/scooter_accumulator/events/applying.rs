@@ -7,15 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use super::contents::{self, Changes};
 use super::store::{self, Noted, Sign};
 use super::wire::{Body, CellReport, CommandResult, Event};
+use crate::domains::scooter_accumulator::bookings::BookingKind;
 use crate::domains::scooter_accumulator::cabinets::cells::{self, CellState, Report};
 use crate::domains::scooter_accumulator::commands::{Answer, CommandKind, Witness};
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
+use crate::domains::scooter_accumulator::line::Line;
 use crate::domains::scooter_accumulator::places::{
     self, Accumulator, Cause, Locked, Move, MoveKind, Place,
 };
-use crate::domains::scooter_accumulator::bookings::BookingKind;
 use crate::domains::scooter_accumulator::settling::{self, Effects, Ending};
-use crate::domains::scooter_accumulator::tools::Tools;
 use crate::platform::database::Connection;
 use crate::platform::error::Result;
 
@@ -49,7 +49,7 @@ impl Applied {
 
 /// Applies an event of a cabinet, within the caller's transaction.
 pub async fn apply(
-    tools: &Tools,
+    line: &Line,
     connection: &mut Connection,
     cabinet: &CabinetId,
     event: &Event,
@@ -61,10 +61,9 @@ pub async fn apply(
     if !noted.is_new {
         return Ok(Applied::Duplicate);
     }
-    let work = Work { tools, cabinet, at: event.at, cell_count: noted.cell_count };
+    let work = Work { line, cabinet, at: event.at, cell_count: noted.cell_count };
     let is_fresh = noted.said_at.is_none_or(|said_at| event.at >= said_at);
-    let sign =
-        Sign { at: event.at, is_fresh, leaves: false, is_complete: false, firmware: None };
+    let sign = Sign { at: event.at, is_fresh, leaves: false, is_complete: false, firmware: None };
     match &event.body {
         Body::Online => store::heard(connection, cabinet, sign).await?,
         Body::Offline => {
@@ -81,7 +80,7 @@ pub async fn apply(
             store::heard(connection, cabinet, sign).await?;
             work.report(connection, cells).await?;
             let reported: BTreeSet<i32> = cells.iter().map(|cell| cell.n).collect();
-            settling::settle_unanswered(tools, connection, cabinet, event.at, &reported, effects)
+            settling::settle_unanswered(line, connection, cabinet, event.at, &reported, effects)
                 .await?;
             settling::review_cabinet(connection, cabinet, effects).await?;
         }
@@ -93,7 +92,7 @@ pub async fn apply(
 }
 
 struct Work<'a> {
-    tools: &'a Tools,
+    line: &'a Line,
     cabinet: &'a CabinetId,
     /// When it happened, by the cabinet's clock.
     at: Timestamp,
@@ -110,7 +109,7 @@ impl Work<'_> {
         sign: Sign<'_>,
         effects: &mut Effects,
     ) -> Result<Applied> {
-        let find = self.tools.find();
+        let find = self.line.find();
         let command = match result.command_id {
             Some(id) => find.by_id(connection, id).await?,
             None => None,
@@ -120,7 +119,8 @@ impl Work<'_> {
         let is_poll = noted.asked.is_some() && noted.asked == result.command_id;
         // Only the first answer to what was asked just now tells how the clock goes.
         let just_sent = command.as_ref().is_some_and(|command| command.is_recent);
-        let jumped = noted.said_at.is_some_and(|said_at| said_at.duration_since(self.at) > SET_BACK);
+        let jumped =
+            noted.said_at.is_some_and(|said_at| said_at.duration_since(self.at) > SET_BACK);
         let is_set_back = jumped && (just_sent || is_poll);
         if is_set_back {
             store::set_back(connection, self.cabinet, self.at).await?;
@@ -152,7 +152,7 @@ impl Work<'_> {
             cells: result.cells.clone(),
         };
         let ending = Ending::answered(answer, opened);
-        settling::end_command(self.tools, connection, command, ending, effects).await?;
+        settling::end_command(self.line, connection, command, ending, effects).await?;
         settling::review_cabinet(connection, self.cabinet, effects).await?;
         Ok(Applied::Applied)
     }
@@ -245,8 +245,7 @@ impl Work<'_> {
             if let Some(charge) = charge.filter(|charge| *charge != accumulator.get().charge) {
                 charges.push((id, charge));
             }
-            let from_technician =
-                matches!(accumulator.get().place, Some(Place::Contractor(_)));
+            let from_technician = matches!(accumulator.get().place, Some(Place::Contractor(_)));
             // From a scooter, or another cabinet: something happened that nobody told.
             let flag = match &accumulator.get().place {
                 Some(Place::Scooter(_)) => true,

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use super::applying;
 use super::wire::{self, Event};
 use crate::domains::scooter_accumulator::ids::CabinetId;
+use crate::domains::scooter_accumulator::line::Line;
 use crate::domains::scooter_accumulator::settling::Effects;
-use crate::domains::scooter_accumulator::tools::Tools;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::mqtt::Messages;
@@ -34,35 +34,35 @@ struct Heard {
 }
 
 /// Reads until the process stops.
-pub async fn run(tools: Arc<Tools>, mut messages: Messages) {
-    let workers: Vec<mpsc::Sender<Heard>> = (0..tools.settings.event_workers)
+pub async fn run(line: Arc<Line>, mut messages: Messages) {
+    let workers: Vec<mpsc::Sender<Heard>> = (0..line.settings.event_workers)
         .map(|_| {
             let (sender, receiver) = mpsc::channel(WAITING);
-            tools.runtime.spawn(work(Arc::clone(&tools), receiver));
+            line.runtime.spawn(work(Arc::clone(&line), receiver));
             sender
         })
         .collect();
     loop {
         let message = tokio::select! {
-            () = tools.stop.wait() => return,
+            () = line.stop.wait() => return,
             message = messages.next() => message,
         };
         let Some(message) = message else { return };
-        let cabinet = tools.topics.events.id_of(message.topic()).map(CabinetId::parse);
+        let cabinet = line.topics.events.id_of(message.topic()).map(CabinetId::parse);
         let Some(Ok(cabinet)) = cabinet else {
-            tools.metrics.event(ANY, "unknown_cabinet");
+            line.metrics.event(ANY, "unknown_cabinet");
             continue;
         };
         let event = match wire::read(message.payload()) {
             Ok(event) => event,
             Err(why) => {
-                tools.metrics.event(ANY, why.name());
+                line.metrics.event(ANY, why.name());
                 continue;
             }
         };
         let Some(worker) = workers.get(shard(&cabinet, workers.len())) else { return };
         tokio::select! {
-            () = tools.stop.wait() => return,
+            () = line.stop.wait() => return,
             sent = worker.send(Heard { cabinet, event }) => if sent.is_err() { return },
         }
     }
@@ -75,29 +75,29 @@ fn shard(cabinet: &CabinetId, shards: usize) -> usize {
     usize::try_from(hasher.finish() % shards).unwrap_or(0)
 }
 
-async fn work(tools: Arc<Tools>, mut events: mpsc::Receiver<Heard>) {
+async fn work(line: Arc<Line>, mut events: mpsc::Receiver<Heard>) {
     loop {
         let heard = tokio::select! {
-            () = tools.stop.wait() => return,
+            () = line.stop.wait() => return,
             heard = events.recv() => heard,
         };
         let Some(heard) = heard else { return };
         let kind = heard.event.body.name();
         let started = Instant::now();
-        match patiently(&tools, &heard).await {
-            Some(outcome) => tools.metrics.event(kind, outcome),
+        match patiently(&line, &heard).await {
+            Some(outcome) => line.metrics.event(kind, outcome),
             None => return,
         }
-        tools.metrics.applied.observe(started.elapsed().as_secs_f64());
+        line.metrics.applied.observe(started.elapsed().as_secs_f64());
     }
 }
 
 /// Applies an event, again and again while the database is away; `None` when the process stops.
-async fn patiently(tools: &Tools, heard: &Heard) -> Option<&'static str> {
+async fn patiently(line: &Line, heard: &Heard) -> Option<&'static str> {
     let mut pause = FIRST_PAUSE;
     let mut failures = 0;
     loop {
-        match once(tools, heard).await {
+        match once(line, heard).await {
             Ok(outcome) => return Some(outcome),
             Err(error) => {
                 let (code, cause) = (error.code(), error.chain());
@@ -111,7 +111,7 @@ async fn patiently(tools: &Tools, heard: &Heard) -> Option<&'static str> {
                 tracing::warn!(code, cause, "an event of a cabinet is tried again");
             }
         }
-        if tools.stop.wait_or(pause).await {
+        if line.stop.wait_or(pause).await {
             return None;
         }
         pause = (pause * 2).min(LAST_PAUSE);
@@ -123,18 +123,17 @@ fn is_passing(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
 }
 
-async fn once(tools: &Tools, heard: &Heard) -> Result<&'static str> {
+async fn once(line: &Line, heard: &Heard) -> Result<&'static str> {
     let context = Context::background("scooter events", PATIENCE);
-    let (applied, effects) = tools
+    let (applied, effects) = line
         .database
         .transaction(&context, async |connection| {
             let mut effects = Effects::default();
             let Heard { cabinet, event } = heard;
-            let applied =
-                applying::apply(tools, connection, cabinet, event, &mut effects).await?;
+            let applied = applying::apply(line, connection, cabinet, event, &mut effects).await?;
             Ok((applied, effects))
         })
         .await?;
-    effects.show(tools);
+    effects.show(line);
     Ok(applied.name())
 }

@@ -44,7 +44,8 @@ pub fn compare(reports: &[&CellReport], inside: &Inside) -> Changes {
                     }
                 }
                 _ => {
-                    if let Some((other, _)) = thought.filter(|(known, _)| !reported.contains(known)) {
+                    if let Some((other, _)) = thought.filter(|(known, _)| !reported.contains(known))
+                    {
                         changes.gone.push((report.n, other.clone()));
                     }
                     changes.came.push((report.n, id.clone(), report.charge));

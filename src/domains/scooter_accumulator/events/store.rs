@@ -161,11 +161,7 @@ pub async fn note(
 }
 
 /// Notes that a cabinet was heard of. The caller holds its row.
-pub async fn heard(
-    connection: &mut Connection,
-    cabinet: &CabinetId,
-    sign: Sign<'_>,
-) -> Result<()> {
+pub async fn heard(connection: &mut Connection, cabinet: &CabinetId, sign: Sign<'_>) -> Result<()> {
     let statement = Heard {
         comes: sign.is_fresh && !sign.leaves,
         leaves: sign.leaves,

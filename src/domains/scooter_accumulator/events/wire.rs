@@ -226,7 +226,8 @@ mod tests {
     }
 
     fn event(kind: &str, more: &Value) -> Value {
-        let mut event = json!({"v": 1, "event_id": "e-1", "at": "2026-11-25T10:00:00.5Z", "type": kind});
+        let mut event =
+            json!({"v": 1, "event_id": "e-1", "at": "2026-11-25T10:00:00.5Z", "type": kind});
         let more = more.as_object().unwrap().clone();
         event.as_object_mut().unwrap().extend(more);
         event
@@ -273,7 +274,8 @@ mod tests {
             assert_eq!((result.command_id, result.error), (Some(id), Some(refusal)));
         }
         let foreign = json!({"command_id": "not-ours", "ok": true});
-        let Body::CommandResult(result) = read_json(&event("command_result", &foreign)).unwrap().body
+        let Body::CommandResult(result) =
+            read_json(&event("command_result", &foreign)).unwrap().body
         else {
             panic!("an answer")
         };
@@ -322,7 +324,10 @@ mod tests {
             (cell(json!({"n": 0, "state": "open"})), Unreadable::Malformed),
             (cell(json!({"n": 1, "state": "ajar"})), Unreadable::Malformed),
             (cell(json!({"n": 1, "state": "charged", "charge": 101})), Unreadable::Malformed),
-            (cell(json!({"n": 1, "state": "charged", "accumulator_id": "a\u{0}b"})), Unreadable::Malformed),
+            (
+                cell(json!({"n": 1, "state": "charged", "accumulator_id": "a\u{0}b"})),
+                Unreadable::Malformed,
+            ),
             (cell(json!({"n": 99_999_999_999_i64, "state": "open"})), Unreadable::Malformed),
             (event("cell_changed", &twice), Unreadable::Contradictory),
             (event("cell_changed", &in_two), Unreadable::Contradictory),
@@ -338,7 +343,9 @@ mod tests {
     fn a_firmwares_name_is_short_and_plain() {
         let long = format!("v1\u{0}\n{}", "x".repeat(1_000));
         let state = event("state", &json!({"cells": [], "firmware": long}));
-        let Body::State { firmware, .. } = read_json(&state).unwrap().body else { panic!("a state") };
+        let Body::State { firmware, .. } = read_json(&state).unwrap().body else {
+            panic!("a state")
+        };
         let firmware = firmware.unwrap();
         assert_eq!((firmware.chars().count(), firmware.starts_with("v1x")), (64, true));
     }

@@ -18,9 +18,9 @@ use crate::domains::scooter_accumulator::commands::{
     cabinet_offline,
 };
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
+use crate::domains::scooter_accumulator::line::Line;
 use crate::domains::scooter_accumulator::places::{self, Place};
 use crate::domains::scooter_accumulator::settling::{self, Effects};
-use crate::domains::scooter_accumulator::tools::Tools;
 use crate::platform::context::Context;
 use crate::platform::database::Connection;
 use crate::platform::error::{Error, Kind, Result};
@@ -34,7 +34,7 @@ const LEAST_TTL: Duration = Duration::from_millis(20);
 
 /// Executes bookings.
 pub struct Execution {
-    tools: Arc<Tools>,
+    line: Arc<Line>,
 }
 
 /// How a call begins.
@@ -56,8 +56,8 @@ enum Came {
 }
 
 impl Execution {
-    pub fn new(tools: Arc<Tools>) -> Self {
-        Self { tools }
+    pub fn new(line: Arc<Line>) -> Self {
+        Self { line }
     }
 
     /// Has a booking's cells opened, or joins whoever does. `named` is what a return brings.
@@ -96,22 +96,22 @@ impl Execution {
         booking: Uuid,
         named: Option<Vec<AccumulatorId>>,
     ) -> Result<Begun> {
-        let (tools, context) = (Arc::clone(&self.tools), context.clone());
-        let work = self.tools.runtime.spawn(async move {
-            let (mut begun, cabinet) = tools
+        let (line, context) = (Arc::clone(&self.line), context.clone());
+        let work = self.line.runtime.spawn(async move {
+            let (mut begun, cabinet) = line
                 .database
                 .transaction(&context, async |connection| {
-                    let ttl = context.deadline.remaining().min(tools.settings.ttl());
+                    let ttl = context.deadline.remaining().min(line.settings.ttl());
                     let order = Order { named: named.as_deref(), ttl };
-                    begin(&tools, connection, booking, &order).await
+                    begin(&line, connection, booking, &order).await
                 })
                 .await?;
-            std::mem::take(&mut begun.effects).show(&tools);
+            std::mem::take(&mut begun.effects).show(&line);
             if let Some(sending) = begun.sending {
-                let tools = Arc::clone(&tools);
-                tools.runtime.clone().spawn(async move { commands::send(&tools, sending).await });
+                let line = Arc::clone(&line);
+                line.runtime.clone().spawn(async move { commands::send(&line, sending).await });
             } else if begun.is_new {
-                tools.runtime.spawn(commands::drain(Arc::clone(&tools), cabinet));
+                line.runtime.spawn(commands::drain(Arc::clone(&line), cabinet));
             }
             Ok(begun.begun)
         });
@@ -126,9 +126,9 @@ impl Execution {
         command: Uuid,
         was_unknown: bool,
     ) -> Result<Came> {
-        let mut seat = self.tools.wakes.sit(command);
+        let mut seat = self.line.wakes.sit(command);
         let began = Instant::now();
-        let answer = self.tools.settings.answer();
+        let answer = self.line.settings.answer();
         loop {
             let looked = self.look(context, booking, command, was_unknown).await;
             match looked {
@@ -143,7 +143,8 @@ impl Execution {
             }
             // When the time for an answer is over, somebody must say so: who waits is there.
             let overdue = answer.saturating_sub(began.elapsed()) + Duration::from_millis(5);
-            let pause = if began.elapsed() < answer { overdue.min(LOOKS_EVERY) } else { LOOKS_EVERY };
+            let pause =
+                if began.elapsed() < answer { overdue.min(LOOKS_EVERY) } else { LOOKS_EVERY };
             woken(&mut seat, pause.min(left)).await;
         }
     }
@@ -156,12 +157,12 @@ impl Execution {
         command: Uuid,
         was_unknown: bool,
     ) -> Result<Option<Came>> {
-        let find = self.tools.find();
+        let find = self.line.find();
         let read = async |connection: &mut Connection| {
             let booking = bookings::find(connection, booking).await?;
             Ok((booking, find.by_id(connection, command).await?))
         };
-        let (booking, command) = self.tools.database.transaction(context, read).await?;
+        let (booking, command) = self.line.database.transaction(context, read).await?;
         let gone = || Error::internal("a booking in work, or its command, is gone");
         let (booking, command) = (booking.ok_or_else(gone)?, command.ok_or_else(gone)?);
         match command.status {
@@ -180,7 +181,7 @@ impl Execution {
     }
 
     async fn time_out(&self, context: &Context, command: &Command) -> Result<()> {
-        let find = self.tools.find();
+        let find = self.line.find();
         let work = async |connection: &mut Connection| {
             let mut effects = Effects::default();
             cabinets::lock(connection, &command.cabinet_id).await?;
@@ -191,8 +192,8 @@ impl Execution {
             }
             Ok(effects)
         };
-        let effects = self.tools.database.transaction(context, work).await?;
-        effects.show(&self.tools);
+        let effects = self.line.database.transaction(context, work).await?;
+        effects.show(&self.line);
         Ok(())
     }
 }
@@ -220,7 +221,7 @@ impl Beginning {
 }
 
 async fn begin(
-    tools: &Tools,
+    line: &Line,
     connection: &mut Connection,
     id: Uuid,
     order: &Order<'_>,
@@ -231,9 +232,9 @@ async fn begin(
     let cabinet = booking.get().cabinet_id.clone();
     check(booking.get(), order.named)?;
     let beginning = match booking.get().status {
-        BookingStatus::Active => begin_new(tools, connection, &mut booking, order).await?,
+        BookingStatus::Active => begin_new(line, connection, &mut booking, order).await?,
         BookingStatus::Executing | BookingStatus::Unknown => {
-            join(tools, connection, &booking, order.named).await?
+            join(line, connection, &booking, order.named).await?
         }
         BookingStatus::Completed | BookingStatus::Incomplete => {
             Beginning::of(Begun::Done(Box::new(booking.get().clone())))
@@ -274,7 +275,7 @@ fn check(booking: &Booking, named: Option<&[AccumulatorId]>) -> Result<()> {
 
 /// A command is on its way, or the doors are open.
 async fn join(
-    tools: &Tools,
+    line: &Line,
     connection: &mut Connection,
     booking: &LockedBooking,
     named: Option<&[AccumulatorId]>,
@@ -288,11 +289,11 @@ async fn join(
             return Err(Error::new(Kind::Conflict, "other_accumulators", detail));
         }
     }
-    let last = tools.find().last_of_booking(connection, booking.id).await?;
+    let last = line.find().last_of_booking(connection, booking.id).await?;
     let Some(command) = last.filter(|command| command.status.is_open()) else {
         return Ok(Beginning::of(Begun::Done(Box::new(booking.clone()))));
     };
-    if !tools.mqtt.is_up() {
+    if !line.mqtt.is_up() {
         return Err(broker_unavailable());
     }
     if command.status != CommandStatus::TimedOut {
@@ -305,12 +306,12 @@ async fn join(
 
 /// Writes the command, and marks it as sent if the cabinet takes one now.
 async fn begin_new(
-    tools: &Tools,
+    line: &Line,
     connection: &mut Connection,
     booking: &mut LockedBooking,
     order: &Order<'_>,
 ) -> Result<Beginning> {
-    if !tools.mqtt.is_up() {
+    if !line.mqtt.is_up() {
         return Err(broker_unavailable());
     }
     let cabinet = booking.get().cabinet_id.clone();
@@ -337,7 +338,7 @@ async fn begin_new(
     };
     commands::store::insert(connection, &command).await?;
     bookings::advance(connection, booking, BookingEvent::Execute).await?;
-    let sending = commands::mark(tools, connection, &cabinet).await?;
+    let sending = commands::mark(line, connection, &cabinet).await?;
     Ok(Beginning { sending, is_new: true, ..Beginning::of(Begun::Waits(id)) })
 }
 

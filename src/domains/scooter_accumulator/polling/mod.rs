@@ -11,7 +11,7 @@ use jiff_diesel::Timestamp as SqlTimestamp;
 use uuid::Uuid;
 
 use super::commands::{CommandKind, payload};
-use super::tools::Tools;
+use super::line::Line;
 use crate::platform::context::{Context, Deadline};
 use crate::platform::database::Connection;
 use crate::platform::error::Result;
@@ -50,8 +50,8 @@ struct Claimed {
 }
 
 /// Asks until the process stops.
-pub async fn run(tools: Arc<Tools>) {
-    let mut link = tools.mqtt.link();
+pub async fn run(line: Arc<Line>) {
+    let mut link = line.mqtt.link();
     let mut up_since: Option<Instant> = None;
     let mut looked = Instant::now();
     let mut told = false;
@@ -60,7 +60,7 @@ pub async fn run(tools: Arc<Tools>) {
         up_since = if is_up { up_since.or_else(|| Some(Instant::now())) } else { None };
         let mut more = false;
         if let Some(since) = up_since {
-            match ask(&tools).await {
+            match ask(&line).await {
                 Ok(asked) => {
                     told = false;
                     more = asked;
@@ -72,27 +72,27 @@ pub async fn run(tools: Arc<Tools>) {
                 }
             }
             // While we could not hear, silence says nothing.
-            let hears = since.elapsed() >= tools.settings.offline_after();
+            let hears = since.elapsed() >= line.settings.offline_after();
             if hears && looked.elapsed() >= LOOKS_FOR_SILENCE {
                 looked = Instant::now();
-                if let Err(error) = fall_silent(&tools).await {
+                if let Err(error) = fall_silent(&line).await {
                     tracing::warn!(code = error.code(), "silent cabinets were not looked for");
                 }
             }
         }
         let pause = if more { EVERY / 10 } else { EVERY };
         tokio::select! {
-            () = tools.stop.wait() => return,
-            () = tools.ask.notified() => {}
+            () = line.stop.wait() => return,
+            () = line.ask.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
 /// Asks the cabinets whose turn it is; whether there may be more of them.
-async fn ask(tools: &Tools) -> Result<bool> {
+async fn ask(line: &Line) -> Result<bool> {
     let context = Context::background("scooter polling", PATIENCE);
-    let settings = &tools.settings;
+    let settings = &line.settings;
     let deadline = Deadline::after(settings.ttl());
     let claim = async |connection: &mut Connection| {
         let query = diesel::sql_query(CLAIM)
@@ -103,35 +103,35 @@ async fn ask(tools: &Tools) -> Result<bool> {
             .bind::<Double, _>(settings.ttl().as_secs_f64());
         Ok(query.load::<Claimed>(connection).await?)
     };
-    let claimed = tools.database.transaction(&context, claim).await?;
+    let claimed = line.database.transaction(&context, claim).await?;
     let more = i64::try_from(claimed.len()).is_ok_and(|count| count >= BATCH);
-    join_all(claimed.iter().map(|claimed| publish(tools, claimed, deadline))).await;
+    join_all(claimed.iter().map(|claimed| publish(line, claimed, deadline))).await;
     Ok(more)
 }
 
-async fn publish(tools: &Tools, claimed: &Claimed, deadline: Deadline) {
-    let Some(topic) = tools.topics.commands.topic(&claimed.id) else { return };
+async fn publish(line: &Line, claimed: &Claimed, deadline: Deadline) {
+    let Some(topic) = line.topics.commands.topic(&claimed.id) else { return };
     let times = (claimed.issued_at.to_jiff(), claimed.expires_at.to_jiff());
     let kind = CommandKind::GetState;
     let Ok(payload) = payload(claimed.asked, kind, None, None, times) else { return };
     // A question that is lost is asked again in its turn.
-    match tools.mqtt.publish(&topic, payload, deadline).await {
-        Ok(()) => tools.metrics.polls.inc(),
+    match line.mqtt.publish(&topic, payload, deadline).await {
+        Ok(()) => line.metrics.polls.inc(),
         Err(error) => tracing::debug!(%error, "a cabinet was not asked"),
     }
 }
 
-async fn fall_silent(tools: &Tools) -> Result<()> {
+async fn fall_silent(line: &Line) -> Result<()> {
     let context = Context::background("scooter polling", PATIENCE);
-    let after = tools.settings.offline_after().as_secs_f64();
+    let after = line.settings.offline_after().as_secs_f64();
     let work = async |connection: &mut Connection| {
         let query = diesel::sql_query(FALL_SILENT).bind::<Double, _>(after);
         Ok(query.execute(connection).await?)
     };
-    let silent = tools.database.transaction(&context, work).await?;
+    let silent = line.database.transaction(&context, work).await?;
     if silent > 0 {
         tracing::info!(silent, "cabinets are offline: nothing was heard of them");
-        tools.metrics.turned_offline.inc_by(u64::try_from(silent).unwrap_or(u64::MAX));
+        line.metrics.turned_offline.inc_by(u64::try_from(silent).unwrap_or(u64::MAX));
     }
     Ok(())
 }

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::domains::scooter_accumulator::bookings::BookingKind;
 use crate::domains::scooter_accumulator::commands::{CommandKind, CommandStatus};
-use crate::domains::scooter_accumulator::tools::Tools;
+use crate::domains::scooter_accumulator::line::Line;
 
 /// Gathered while a transaction runs, shown when it is committed.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Effects {
     commands: Vec<(Uuid, CommandKind, CommandStatus, Duration)>,
-    bookings: Vec<(BookingKind, &'static str)>,
+    bookings: Vec<&'static str>,
     asks: bool,
 }
 
@@ -22,8 +21,8 @@ impl Effects {
         self.commands.push((id, kind, status, age));
     }
 
-    pub fn booking(&mut self, kind: BookingKind, outcome: &'static str) {
-        self.bookings.push((kind, outcome));
+    pub fn booking(&mut self, outcome: &'static str) {
+        self.bookings.push(outcome);
     }
 
     /// A cabinet is to be asked for its state soon.
@@ -32,16 +31,16 @@ impl Effects {
     }
 
     /// Wakes those who wait in this process, and counts.
-    pub fn show(self, tools: &Tools) {
+    pub fn show(self, line: &Line) {
         for (id, kind, status, age) in self.commands {
-            tools.metrics.command(kind, status, age);
-            tools.wakes.wake(id);
+            line.metrics.command(kind, status, age);
+            line.wakes.wake(id);
         }
-        for (kind, outcome) in self.bookings {
-            tools.metrics.settled(kind.as_str(), outcome);
+        for outcome in self.bookings {
+            line.outcomes.booking(outcome);
         }
         if self.asks {
-            tools.ask.notify_one();
+            line.ask.notify_one();
         }
     }
 }

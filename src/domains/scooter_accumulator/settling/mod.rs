@@ -21,8 +21,8 @@ use super::bookings::store::{self as bookings, LockedBooking};
 use super::bookings::{BookingEvent, BookingKind, BookingStatus, CellOutcome};
 use super::commands::{Answer, Command, CommandEvent, CommandStatus, Failure, Witness};
 use super::ids::{AccumulatorId, CabinetId};
+use super::line::Line;
 use super::places::{self, Cause, Locked, MoveKind, Place};
-use super::tools::Tools;
 use crate::platform::database::Connection;
 use crate::platform::error::Result;
 
@@ -58,7 +58,7 @@ impl Ending {
 
 /// Ends a command, and lets its booking go on. Returns whether it could still end so.
 pub async fn end_command(
-    tools: &Tools,
+    line: &Line,
     connection: &mut Connection,
     command: &mut Command,
     ending: Ending,
@@ -81,7 +81,7 @@ pub async fn end_command(
         let (id, kind) = (booking.get().id, booking.get().kind);
         store::not_opened(connection, id, kind).await?;
         bookings::advance(connection, &mut booking, BookingEvent::NotOpened).await?;
-        effects.booking(kind, "not_opened");
+        effects.booking("not_opened");
         return Ok(true);
     }
     let of = |n: &i32| {
@@ -91,7 +91,7 @@ pub async fn end_command(
     let outcomes: Vec<_> = command.cells.iter().flatten().map(of).collect();
     bookings::set_outcomes(connection, &mut booking, &outcomes).await?;
     bookings::advance(connection, &mut booking, BookingEvent::Opened).await?;
-    store::opened(connection, booking.get().id, tools.settings.settle()).await?;
+    store::opened(connection, booking.get().id, line.settings.settle()).await?;
     review(connection, &mut booking, Some(command.id), false, effects).await?;
     Ok(true)
 }
@@ -113,7 +113,7 @@ pub async fn time_out(
     };
     if booking.get().status == BookingStatus::Executing {
         bookings::advance(connection, &mut booking, BookingEvent::NoAnswer).await?;
-        effects.booking(booking.get().kind, "unknown");
+        effects.booking("unknown");
     }
     ask(connection, command, effects).await
 }
@@ -133,14 +133,14 @@ pub async fn ask(
 /// A complete state of a cabinet, taken at `at` by its own clock, was applied: commands that it cannot
 /// carry out any more, and did not answer, are known by what it shows.
 pub async fn settle_unanswered(
-    tools: &Tools,
+    line: &Line,
     connection: &mut Connection,
     cabinet: &CabinetId,
     at: Timestamp,
     reported: &BTreeSet<i32>,
     effects: &mut Effects,
 ) -> Result<()> {
-    for mut command in tools.find().unanswered(connection, cabinet).await? {
+    for mut command in line.find().unanswered(connection, cabinet).await? {
         let cells = command.cells.clone().unwrap_or_default();
         let tells = command.is_past
             && command.told_expires_at.is_some_and(|expiry| at > expiry)
@@ -160,7 +160,7 @@ pub async fn settle_unanswered(
         let answer = Answer { ok, error, by: Witness::State, cells: Vec::new() };
         let event = if ok { CommandEvent::Done } else { CommandEvent::CameTooLate };
         let ending = Ending { event, answer, opened };
-        end_command(tools, connection, &mut command, ending, effects).await?;
+        end_command(line, connection, &mut command, ending, effects).await?;
     }
     Ok(())
 }
@@ -196,16 +196,15 @@ async fn review(
     if !review.outcomes.is_empty() {
         bookings::set_outcomes(connection, booking, &review.outcomes).await?;
     }
-    let kind = booking.get().kind;
     match review.end {
         None => {}
         Some(End::Completed) => {
             bookings::advance(connection, booking, BookingEvent::Complete).await?;
-            effects.booking(kind, "completed");
+            effects.booking("completed");
         }
         Some(End::Incomplete) => {
             bookings::advance(connection, booking, BookingEvent::FallShort).await?;
-            effects.booking(kind, "incomplete");
+            effects.booking("incomplete");
         }
     }
     Ok(())
@@ -218,13 +217,11 @@ async fn facts(
 ) -> Result<(BookingFacts, Vec<Locked>)> {
     let booking = booking.get();
     let cells = store::facts(connection, booking).await?;
-    let named: Vec<&AccumulatorId> =
-        cells.iter().filter_map(|cell| cell.named.as_ref()).collect();
+    let named: Vec<&AccumulatorId> = cells.iter().filter_map(|cell| cell.named.as_ref()).collect();
     let named = places::lock(connection, &named).await?;
     let technician = Place::contractor(booking.contractor_id.clone());
-    let is_here = |place: &Place| {
-        place.in_cell().is_some_and(|cell| cell.cabinet_id == booking.cabinet_id)
-    };
+    let is_here =
+        |place: &Place| place.in_cell().is_some_and(|cell| cell.cabinet_id == booking.cabinet_id);
     let ids = |holds: &dyn Fn(&Place) -> bool| {
         let there = named.iter().filter(|one| one.get().place.as_ref().is_some_and(holds));
         there.map(|one| one.get().id.clone()).collect::<BTreeSet<_>>()

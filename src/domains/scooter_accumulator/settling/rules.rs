@@ -223,11 +223,7 @@ mod tests {
                 vec![(1, Outcome::Taken), (2, Outcome::Left)],
                 End::Incomplete,
             ),
-            (
-                vec![taken, changed],
-                vec![(1, Outcome::Taken), (2, Outcome::Taken)],
-                End::Completed,
-            ),
+            (vec![taken, changed], vec![(1, Outcome::Taken), (2, Outcome::Taken)], End::Completed),
         ] {
             let expected = Review { outcomes, moves: Vec::new(), end: Some(end) };
             assert_eq!(review(&pickup(cells, &["a", "b"]), false), expected);
@@ -247,10 +243,8 @@ mod tests {
 
     #[test]
     fn a_cell_that_did_not_open_makes_a_booking_incomplete() {
-        let failed = CellFacts {
-            outcome: Some(Outcome::Failed),
-            ..opened(2, Broken, Some("b"), Some("b"))
-        };
+        let failed =
+            CellFacts { outcome: Some(Outcome::Failed), ..opened(2, Broken, Some("b"), Some("b")) };
         let facts = pickup(vec![opened(1, Empty, Some("a"), None), failed], &["a"]);
         assert_eq!(review(&facts, false).end, Some(End::Incomplete));
         assert_eq!(review(&facts, false).moves, []);

@@ -16,7 +16,7 @@ use crate::domains::scooter_accumulator::commands::{
     self, Answer, CommandEvent, CommandStatus, Failure,
 };
 use crate::domains::scooter_accumulator::ids::CabinetId;
-use crate::domains::scooter_accumulator::tools::Tools;
+use crate::domains::scooter_accumulator::line::Line;
 use crate::platform::context::Context;
 use crate::platform::database::Connection;
 use crate::platform::error::Result;
@@ -34,11 +34,11 @@ const FORGET_EVENTS: &str = "DELETE FROM scooter_accumulator.applied_events WHER
       WHERE applied_at < now() - make_interval(mins => $1) ORDER BY applied_at LIMIT $2)";
 
 /// Looks until the process stops.
-pub async fn run(tools: Arc<Tools>) {
+pub async fn run(line: Arc<Line>) {
     let mut told = false;
     let mut cleaned = Instant::now();
     loop {
-        match round(&tools).await {
+        match round(&line).await {
             Ok(()) => told = false,
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
@@ -49,22 +49,22 @@ pub async fn run(tools: Arc<Tools>) {
         }
         if cleaned.elapsed() >= CLEANS_EVERY {
             cleaned = Instant::now();
-            if let Err(error) = clean(&tools).await {
-                tracing::warn!(code = error.code(), "old commands and events were not removed");
+            if let Err(error) = clean(&line).await {
+                tracing::warn!(code = error.code(), "old events were not forgotten");
             }
         }
         // Instances that started together do not look all at once.
         let pause = EVERY.mul_f64(0.75 + 0.5 * rand::random::<f64>());
-        if tools.stop.wait_or(pause).await {
+        if line.stop.wait_or(pause).await {
             return;
         }
     }
 }
 
-async fn round(tools: &Arc<Tools>) -> Result<()> {
+async fn round(line: &Arc<Line>) -> Result<()> {
     let context = Context::background("scooter sweeping", PATIENCE);
-    let answer = tools.settings.answer();
-    let (commands, bookings) = tools
+    let answer = line.settings.answer();
+    let (commands, bookings) = line
         .database
         .transaction(&context, async |connection| {
             let commands = commands::store::due(connection, answer, BATCH).await?;
@@ -72,29 +72,29 @@ async fn round(tools: &Arc<Tools>) -> Result<()> {
         })
         .await?;
     for (command, cabinet) in commands {
-        look_after(tools, command, &cabinet).await?;
+        look_after(line, command, &cabinet).await?;
     }
     for (booking, cabinet) in bookings {
-        settle(tools, booking, &cabinet).await?;
+        settle(line, booking, &cabinet).await?;
     }
     Ok(())
 }
 
-async fn look_after(tools: &Arc<Tools>, command: Uuid, cabinet: &CabinetId) -> Result<()> {
+async fn look_after(line: &Arc<Line>, command: Uuid, cabinet: &CabinetId) -> Result<()> {
     let context = Context::background("scooter sweeping", PATIENCE);
-    let (effects, waits) = tools
+    let (effects, waits) = line
         .database
         .transaction(&context, async |connection| {
             let mut effects = Effects::default();
             cabinets::lock(connection, cabinet).await?;
-            let Some(mut command) = tools.find().by_id(connection, command).await? else {
+            let Some(mut command) = line.find().by_id(connection, command).await? else {
                 return Ok((effects, false));
             };
             match command.status {
                 CommandStatus::Created if command.is_past => {
                     let answer = Answer::never_left(Failure::Expired);
                     let ending = Ending::unopened(CommandEvent::NeverLeft, answer);
-                    end_command(tools, connection, &mut command, ending, &mut effects).await?;
+                    end_command(line, connection, &mut command, ending, &mut effects).await?;
                 }
                 CommandStatus::Created => return Ok((effects, true)),
                 CommandStatus::Sent if command.is_overdue => {
@@ -105,17 +105,17 @@ async fn look_after(tools: &Arc<Tools>, command: Uuid, cabinet: &CabinetId) -> R
             Ok((effects, false))
         })
         .await?;
-    effects.show(tools);
+    effects.show(line);
     if waits {
         // Whoever wrote it is gone, or at it: either way it goes in its turn, once.
-        tools.runtime.spawn(commands::drain(Arc::clone(tools), cabinet.clone()));
+        line.runtime.spawn(commands::drain(Arc::clone(line), cabinet.clone()));
     }
     Ok(())
 }
 
-async fn settle(tools: &Tools, booking: Uuid, cabinet: &CabinetId) -> Result<()> {
+async fn settle(line: &Line, booking: Uuid, cabinet: &CabinetId) -> Result<()> {
     let context = Context::background("scooter sweeping", PATIENCE);
-    let effects = tools
+    let effects = line
         .database
         .transaction(&context, async |connection| {
             let mut effects = Effects::default();
@@ -126,25 +126,23 @@ async fn settle(tools: &Tools, booking: Uuid, cabinet: &CabinetId) -> Result<()>
             Ok(effects)
         })
         .await?;
-    effects.show(tools);
+    effects.show(line);
     Ok(())
 }
 
-async fn clean(tools: &Tools) -> Result<()> {
+async fn clean(line: &Line) -> Result<()> {
     for _ in 0..CLEANING_BATCHES {
         let context = Context::background("scooter sweeping", PATIENCE);
-        let settings = &tools.settings;
+        let settings = &line.settings;
         let clean = async |connection: &mut Connection| {
             let events = diesel::sql_query(FORGET_EVENTS)
                 .bind::<Integer, _>(settings.event_memory_minutes)
                 .bind::<BigInt, _>(CLEANING_BATCH)
                 .execute(connection)
                 .await?;
-            let commands =
-                commands::store::forget(connection, settings.keep_days, CLEANING_BATCH).await?;
-            Ok(events + commands)
+            Ok(events)
         };
-        if tools.database.transaction(&context, clean).await? == 0 {
+        if line.database.transaction(&context, clean).await? == 0 {
             break;
         }
     }
