@@ -5,6 +5,7 @@
 //! Faults can be set for each (`faults`), the calls it got are counted (`calls`), and the last
 //! request of each operation can be seen (`last`).
 
+pub mod cabinets;
 mod calls;
 mod faults;
 mod feeds;
@@ -18,7 +19,7 @@ mod seed;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::{io, thread};
 
 use actix_web::body::BoxBody;
@@ -51,6 +52,9 @@ pub struct SandboxOptions {
     /// Base URL of a fleet server that is given example customers once it is ready.
     #[arg(long, value_name = "URL")]
     pub seed_customers: Option<String>,
+    /// How many times as fast as usual the accumulators in cabinets charge.
+    #[arg(long, default_value_t = 20.0, value_name = "FACTOR")]
+    pub pace: f64,
     /// Nothing changes by itself as time passes. Tests want it so: it is the default in the
     /// process.
     #[arg(long)]
@@ -59,7 +63,13 @@ pub struct SandboxOptions {
 
 impl Default for SandboxOptions {
     fn default() -> Self {
-        Self { listen: default_listen(), state: None, seed_customers: None, frozen: true }
+        Self {
+            listen: default_listen(),
+            state: None,
+            seed_customers: None,
+            pace: 20.0,
+            frozen: true,
+        }
     }
 }
 
@@ -70,6 +80,7 @@ fn default_listen() -> SocketAddr {
 /// What the stand-ins remember.
 struct State {
     faults: faults::Board,
+    cabinets: Arc<cabinets::Cabinets>,
     calls: calls::Counts,
     last: last::Last,
     feeds: feeds::Store,
@@ -83,6 +94,11 @@ impl State {
     fn open(options: &SandboxOptions) -> io::Result<Self> {
         Ok(Self {
             faults: faults::Board::default(),
+            cabinets: Arc::new(cabinets::Cabinets::new(if options.frozen {
+                0.0
+            } else {
+                options.pace
+            })),
             calls: calls::Counts::default(),
             last: last::Last::default(),
             feeds: feeds::Store::default(),
@@ -208,8 +224,15 @@ impl Sandbox {
         self.state.feeds.reject(channel, code.map(String::from))
     }
 
+    /// The cabinets, which speak with a broker of the caller's.
+    #[must_use]
+    pub fn cabinets(&self) -> &Arc<cabinets::Cabinets> {
+        &self.state.cabinets
+    }
+
     /// Stops at once and closes every connection.
     pub async fn stop(&self) {
+        self.state.cabinets.stop();
         // Connections that are open reach their workers for a moment more: from now on nothing is
         // answered on them.
         for stand_in in STAND_INS {
@@ -223,6 +246,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        self.state.cabinets.stop();
         // The command is sent by the call; awaiting it would only tell when it is done.
         drop(self.handle.stop(false));
     }
@@ -290,6 +314,7 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
             .service(
                 web::scope("/__sandbox")
                     .route("/health", web::get().to(HttpResponse::Ok))
+                    .configure(cabinets::control)
                     .configure(faults::routes)
                     .configure(calls::routes)
                     .configure(last::routes)
