@@ -1,7 +1,7 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
-#[allow(dead_code, reason = "their users come next")]
+#[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
 mod outside;
 mod settings;
@@ -9,9 +9,11 @@ mod settings;
 use std::future::Future;
 use std::pin::Pin;
 
+use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::intake::{Intake, IntakeMetrics};
 use self::outside::Outside;
 use self::settings::DeptransSettings;
 use crate::platform::config::{Config, Fault};
@@ -31,13 +33,19 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/deptrans");
 /// The domain.
 pub struct Deptrans {
     outside: Slot<Outside>,
+    intake: Slot<Intake>,
+    intake_metrics: IntakeMetrics,
 }
 
 impl Deptrans {
     /// Makes the domain; nothing is opened yet.
     #[must_use]
-    pub fn new(_metrics: &Metrics) -> Self {
-        Self { outside: Slot::default() }
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            outside: Slot::default(),
+            intake: Slot::default(),
+            intake_metrics: IntakeMetrics::register(metrics),
+        }
     }
 }
 
@@ -46,7 +54,10 @@ impl Domain for Deptrans {
         NAME
     }
 
-    fn mount(&self, _routes: &mut ServiceConfig<'_>) {}
+    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+        routes.app_data(web::Data::new(self.intake.clone()));
+        intake::mount(routes);
+    }
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
@@ -71,6 +82,7 @@ impl Domain for Deptrans {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
             self.outside.fill(Outside::open(platform, &settings)?);
+            self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
             Ok(())
         })
     }
