@@ -1,9 +1,14 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
+mod feeds;
 #[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
+#[allow(dead_code, reason = "their users come next")]
+mod krt;
 mod outside;
+#[allow(dead_code, reason = "their users come next")]
+mod regions;
 mod settings;
 
 use std::future::Future;
