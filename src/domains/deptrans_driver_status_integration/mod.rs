@@ -3,7 +3,7 @@
 
 pub mod directory;
 mod feeds;
-#[allow(dead_code, reason = "their users come next")]
+#[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
 #[allow(dead_code, reason = "their users come next")]
 mod krt;
@@ -15,10 +15,12 @@ mod settings;
 use std::future::Future;
 use std::pin::Pin;
 
+use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::directory::{Directory, DirectoryMetrics};
+use self::intake::{Intake, IntakeMetrics};
 use self::outside::Outside;
 use self::settings::DeptransSettings;
 use crate::platform::config::{Config, Fault};
@@ -40,6 +42,8 @@ pub struct Deptrans {
     directory_metrics: DirectoryMetrics,
     directory: Slot<Directory>,
     outside: Slot<Outside>,
+    intake: Slot<Intake>,
+    intake_metrics: IntakeMetrics,
 }
 
 impl Deptrans {
@@ -74,6 +78,10 @@ impl Deptrans {
         .await?;
         self.directory.fill(directory.clone());
         Ok(directory)
+            outside: Slot::default(),
+            intake: Slot::default(),
+            intake_metrics: IntakeMetrics::register(metrics),
+        }
     }
 }
 
@@ -82,7 +90,10 @@ impl Domain for Deptrans {
         NAME
     }
 
-    fn mount(&self, _routes: &mut ServiceConfig<'_>) {}
+    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+        routes.app_data(web::Data::new(self.intake.clone()));
+        intake::mount(routes);
+    }
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
@@ -108,6 +119,8 @@ impl Domain for Deptrans {
             let settings: DeptransSettings = platform.section(SECTION)?;
             let outside = Outside::open(platform, &settings)?;
             self.outside.fill(outside);
+            self.outside.fill(Outside::open(platform, &settings)?);
+            self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
             Ok(())
         })
     }
