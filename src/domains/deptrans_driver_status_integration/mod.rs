@@ -54,6 +54,8 @@ impl Deptrans {
             directory_metrics: DirectoryMetrics::register(metrics),
             directory: Slot::default(),
             outside: Slot::default(),
+            intake: Slot::default(),
+            intake_metrics: IntakeMetrics::register(metrics),
         }
     }
 
@@ -78,10 +80,6 @@ impl Deptrans {
         .await?;
         self.directory.fill(directory.clone());
         Ok(directory)
-            outside: Slot::default(),
-            intake: Slot::default(),
-            intake_metrics: IntakeMetrics::register(metrics),
-        }
     }
 }
 
@@ -117,8 +115,6 @@ impl Domain for Deptrans {
     ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
-            let outside = Outside::open(platform, &settings)?;
-            self.outside.fill(outside);
             self.outside.fill(Outside::open(platform, &settings)?);
             self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
             Ok(())
