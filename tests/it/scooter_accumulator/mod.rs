@@ -1,1 +1,7 @@
 //! scooter-accumulator.
+
+mod line;
+
+const DOMAIN: &str = "scooter-accumulator";
+
+const INVARIANTS: [(&str, &str); 0] = [];
