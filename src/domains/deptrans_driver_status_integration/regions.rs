@@ -117,7 +117,7 @@ impl Region {
     /// None without a single point, which no checked settings have.
     fn new(settings: &RegionSettings) -> Option<Self> {
         let points = settings.polygon.iter().map(|[latitude, longitude]| (*longitude, *latitude));
-        let outline = Polygon::new(LineString::from_iter(points), Vec::new());
+        let outline = Polygon::new(points.collect::<LineString>(), Vec::new());
         Some(Self {
             id: settings.id,
             name: settings.name.clone(),

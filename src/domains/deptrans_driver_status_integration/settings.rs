@@ -20,7 +20,6 @@ pub struct DeptransSettings {
 /// How the regulator's system is called.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "login, password and bulk are for the gateway that sends")]
 pub struct KrtSettings {
     /// Whom it gives a token to.
     pub login: String,
@@ -36,6 +35,16 @@ pub struct KrtSettings {
     pub bulk_path: String,
     /// Whether it takes many at once.
     pub bulk: bool,
+    /// Calls a second of all instances together.
+    pub calls_per_second: u32,
+    /// Of them, those that may leave at once after a pause.
+    pub burst: u32,
+    /// Calls of this process in flight.
+    pub concurrency: usize,
+    /// How often it is tried while it is down.
+    pub probe_ms: u64,
+    /// So long before a token ends it is replaced.
+    pub replace_token_before_ms: u64,
 }
 
 impl KrtSettings {
@@ -58,6 +67,19 @@ impl KrtSettings {
         ] {
             let is_path = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
             faults.require(is_path, key, "must be a path: `/` and visible ASCII characters");
+        }
+        for (key, holds, range) in [
+            ("calls_per_second", (1..=100_000).contains(&self.calls_per_second), "1..=100000"),
+            ("burst", (1..=10_000).contains(&self.burst), "1..=10000"),
+            ("concurrency", (1..=10_000).contains(&self.concurrency), "1..=10000"),
+            ("probe_ms", (10..=600_000).contains(&self.probe_ms), "10..=600000"),
+            (
+                "replace_token_before_ms",
+                (100..=86_400_000).contains(&self.replace_token_before_ms),
+                "100..=86400000",
+            ),
+        ] {
+            faults.require(holds, &format!("krt.{key}"), &format!("must be in {range}"));
         }
     }
 }
