@@ -21,6 +21,7 @@ use crate::platform::context::{Context, Deadline};
 use crate::platform::database::Database;
 use crate::platform::error::{Error, Result};
 use crate::platform::seal::Seal;
+use crate::platform::shutdown::Shutdown;
 use crate::platform::upstream::UpstreamError;
 use crate::upstreams::krt::{Krt, KrtError, Match, Outcome, Report};
 
@@ -61,6 +62,7 @@ enum NoAnswer {
     Krt(KrtError),
     TooLate,
     Waiting,
+    Stopping,
     Database(Error),
 }
 
@@ -112,30 +114,37 @@ impl Gateway {
         id: &SecretString,
         license: &SecretString,
     ) -> Result<Match> {
-        let answer =
-            self.call(ctx, async |token| self.krt.check(ctx, token, id, license).await).await;
+        let send = async |token: &SecretString| self.krt.check(ctx, token, id, license).await;
+        let answer = self.call(ctx, None, send).await;
         answer.map_err(|no_answer| match no_answer {
             NoAnswer::Database(error) => error,
             NoAnswer::Krt(KrtError::Unavailable(error)) => error.into_error(UNAVAILABLE),
             NoAnswer::Krt(error) => unavailable(error.retry_after()).with_source(error),
-            NoAnswer::TooLate | NoAnswer::Waiting => unavailable(None),
+            NoAnswer::TooLate | NoAnswer::Waiting | NoAnswer::Stopping => unavailable(None),
         })
     }
 
-    /// Tells KRT where one driver went. Sent again, a report is the same one.
-    pub async fn report(&self, ctx: &Context, report: &Report) -> Result<Outcome, NoOutcome> {
+    /// Tells KRT where one driver went, unless the process stops before it is its turn. Sent again, a
+    /// report is the same one.
+    pub async fn report(
+        &self,
+        ctx: &Context,
+        stop: &Shutdown,
+        report: &Report,
+    ) -> Result<Outcome, NoOutcome> {
         let send = async |token: &SecretString| self.krt.report(ctx, token, report).await;
-        self.call(ctx, send).await.map_err(no_outcome)
+        self.call(ctx, Some(stop), send).await.map_err(no_outcome)
     }
 
     /// The same of many in one call; what became of each, in their order.
     pub async fn report_bulk(
         &self,
         ctx: &Context,
+        stop: &Shutdown,
         reports: &[Report],
     ) -> Result<Vec<Result<Outcome, NoOutcome>>, NoOutcome> {
         let send = async |token: &SecretString| self.krt.report_bulk(ctx, token, reports).await;
-        let answered = self.call(ctx, send).await;
+        let answered = self.call(ctx, Some(stop), send).await;
         if matches!(answered, Err(NoAnswer::Krt(KrtError::NoBulk))) {
             tracing::error!("KRT has no bulk method; statuses go one by one");
             let until = Instant::now() + NO_BULK;
@@ -152,20 +161,14 @@ impl Gateway {
     async fn call<T>(
         &self,
         ctx: &Context,
+        stop: Option<&Shutdown>,
         send: impl AsyncFn(&SecretString) -> Result<T, KrtError>,
     ) -> Result<T, NoAnswer> {
-        let _turn = self.turn(ctx.deadline).await?;
+        let _turn = unless(stop, self.turn(ctx.deadline)).await?;
         let mut token = self.token(self.tokens.current(ctx.deadline).await)?;
         let (mut replaced, mut resent) = (false, false);
         loop {
-            let answered_at = self.pulse.beat().answered_at;
-            self.pace.slot(ctx.deadline, answered_at).await.map_err(|no_slot| match no_slot {
-                NoSlot::TooLate => {
-                    self.pulse.hold(CROWDED.min(ctx.deadline.remaining()));
-                    NoAnswer::TooLate
-                }
-                NoSlot::Database(error) => NoAnswer::Database(error),
-            })?;
+            unless(stop, self.slot(ctx.deadline)).await?;
             let error = match send(&token.secret).await {
                 Ok(answer) => {
                     self.pulse.note(Sign::Answered);
@@ -185,6 +188,18 @@ impl Gateway {
                 }
             }
         }
+    }
+
+    /// Leave for one call at the common pace.
+    async fn slot(&self, deadline: Deadline) -> Result<(), NoAnswer> {
+        let answered_at = self.pulse.beat().answered_at;
+        self.pace.slot(deadline, answered_at).await.map_err(|no_slot| match no_slot {
+            NoSlot::TooLate => {
+                self.pulse.hold(CROWDED.min(deadline.remaining()));
+                NoAnswer::TooLate
+            }
+            NoSlot::Database(error) => NoAnswer::Database(error),
+        })
     }
 
     /// A place among this process's calls.
@@ -226,6 +241,19 @@ impl Gateway {
     }
 }
 
+/// Does it, unless the process stops first.
+async fn unless<T>(
+    stop: Option<&Shutdown>,
+    work: impl Future<Output = Result<T, NoAnswer>>,
+) -> Result<T, NoAnswer> {
+    let Some(stop) = stop else { return work.await };
+    tokio::select! {
+        biased;
+        () = stop.wait() => Err(NoAnswer::Stopping),
+        done = work => done,
+    }
+}
+
 /// The code of a KRT that cannot be asked.
 const UNAVAILABLE: &str = "krt_unavailable";
 
@@ -262,6 +290,7 @@ fn no_outcome(no_answer: NoAnswer) -> NoOutcome {
             _ => NoOutcome::Lost("krt_unavailable"),
         },
         NoAnswer::TooLate => NoOutcome::HeldBack("late"),
+        NoAnswer::Stopping => NoOutcome::HeldBack("stopping"),
         NoAnswer::Waiting => NoOutcome::HeldBack("krt_unavailable"),
         NoAnswer::Database(_) => NoOutcome::HeldBack("database"),
     }
