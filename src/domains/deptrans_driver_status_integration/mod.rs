@@ -1,9 +1,9 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
+mod feeds;
 #[allow(dead_code, reason = "their users come next")]
 mod intake;
-mod feeds;
 #[allow(dead_code, reason = "their users come next")]
 mod krt;
 mod outside;
