@@ -1,6 +1,7 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
+pub mod directory;
 mod feeds;
 #[allow(dead_code, reason = "their users come next")]
 mod intake;
@@ -17,6 +18,7 @@ use std::pin::Pin;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::directory::{Directory, DirectoryMetrics};
 use self::outside::Outside;
 use self::settings::DeptransSettings;
 use crate::platform::config::{Config, Fault};
@@ -35,14 +37,43 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/deptrans");
 
 /// The domain.
 pub struct Deptrans {
+    directory_metrics: DirectoryMetrics,
+    directory: Slot<Directory>,
     outside: Slot<Outside>,
 }
 
 impl Deptrans {
     /// Makes the domain; nothing is opened yet.
     #[must_use]
-    pub fn new(_metrics: &Metrics) -> Self {
-        Self { outside: Slot::default() }
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            directory_metrics: DirectoryMetrics::register(metrics),
+            directory: Slot::default(),
+            outside: Slot::default(),
+        }
+    }
+
+    #[allow(dead_code, reason = "started as soon as there are stand-ins to read from")]
+    /// The caches, brought up by the first attempt to start that gets so far.
+    async fn directory(
+        &self,
+        platform: &Platform,
+        outside: &Outside,
+        settings: &DeptransSettings,
+    ) -> Result<Directory> {
+        if let Some(directory) = self.directory.get() {
+            return Ok(Directory::clone(directory));
+        }
+        let directory = Directory::start(
+            outside.sources.clone(),
+            settings.directory.clone(),
+            &settings.categories,
+            &self.directory_metrics,
+            platform.background(),
+        )
+        .await?;
+        self.directory.fill(directory.clone());
+        Ok(directory)
     }
 }
 
@@ -75,7 +106,8 @@ impl Domain for Deptrans {
     ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
-            self.outside.fill(Outside::open(platform, &settings)?);
+            let outside = Outside::open(platform, &settings)?;
+            self.outside.fill(outside);
             Ok(())
         })
     }
