@@ -3,7 +3,7 @@
 
 pub mod directory;
 mod feeds;
-#[allow(dead_code, reason = "their users come next")]
+#[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
 #[allow(dead_code, reason = "their users come next")]
 mod krt;
@@ -15,10 +15,12 @@ mod settings;
 use std::future::Future;
 use std::pin::Pin;
 
+use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::directory::{Directory, DirectoryMetrics};
+use self::intake::{Intake, IntakeMetrics};
 use self::outside::Outside;
 use self::settings::DeptransSettings;
 use crate::platform::config::{Config, Fault};
@@ -40,6 +42,8 @@ pub struct Deptrans {
     directory_metrics: DirectoryMetrics,
     directory: Slot<Directory>,
     outside: Slot<Outside>,
+    intake: Slot<Intake>,
+    intake_metrics: IntakeMetrics,
 }
 
 impl Deptrans {
@@ -50,6 +54,8 @@ impl Deptrans {
             directory_metrics: DirectoryMetrics::register(metrics),
             directory: Slot::default(),
             outside: Slot::default(),
+            intake: Slot::default(),
+            intake_metrics: IntakeMetrics::register(metrics),
         }
     }
 
@@ -82,7 +88,10 @@ impl Domain for Deptrans {
         NAME
     }
 
-    fn mount(&self, _routes: &mut ServiceConfig<'_>) {}
+    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+        routes.app_data(web::Data::new(self.intake.clone()));
+        intake::mount(routes);
+    }
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
@@ -106,8 +115,13 @@ impl Domain for Deptrans {
     ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
+<<<<<<< HEAD
             let outside = Outside::open(platform, &settings)?;
             self.outside.fill(outside);
+=======
+            self.outside.fill(Outside::open(platform, &settings)?);
+            self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
+>>>>>>> origin/h-kafka
             Ok(())
         })
     }
