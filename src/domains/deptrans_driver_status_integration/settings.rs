@@ -5,6 +5,8 @@ use serde::Deserialize;
 
 use super::directory::DirectorySettings;
 use super::regions::{self, RegionSettings};
+use super::sending::SendingSettings;
+use super::supply::SupplySettings;
 use crate::platform::config::{Faults, Section};
 use crate::upstreams::krt::KrtPaths;
 
@@ -22,6 +24,15 @@ pub struct DeptransSettings {
     pub directory: DirectorySettings,
     /// How the regulator's system is called.
     pub krt: KrtSettings,
+    /// How statuses are sent.
+    pub sending: SendingSettings,
+    /// How often supply at risk is counted.
+    pub supply: SupplySettings,
+    /// What fails for shorter is no outage.
+    pub outage_after_ms: u64,
+    /// For how long states of shifts are kept: those before the last, and one of which nothing was heard
+    /// since.
+    pub history_days: u8,
 }
 
 /// How the regulator's system is called.
@@ -102,5 +113,13 @@ impl Section for DeptransSettings {
         );
         self.directory.check(faults);
         self.krt.check(faults);
+        self.sending.check(faults);
+        self.supply.check(faults);
+        faults.require(
+            (100..=3_600_000).contains(&self.outage_after_ms),
+            "outage_after_ms",
+            "must be in 100..=3600000",
+        );
+        faults.require((1..=30).contains(&self.history_days), "history_days", "must be in 1..=30");
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Gateway {
 }
 
 /// Why there is no outcome of a report.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum NoOutcome {
     /// It did not leave, or was turned away for what has nothing to do with it.
     HeldBack(&'static str),
@@ -108,6 +108,7 @@ impl Gateway {
     /// `krt_unavailable` (503, with a time to come back) when there is no usable answer: it is down,
     /// refuses our token, or our pace leaves no room before the deadline; `deadline_exceeded`;
     /// `database_unavailable` (pace and token are shared through the database).
+    #[allow(dead_code, reason = "drivers' ids come next")]
     pub async fn check(
         &self,
         ctx: &Context,
@@ -233,7 +234,7 @@ impl Gateway {
                 self.pace.put_off(pause).await.map_err(NoAnswer::Database)
             }
             KrtError::Unavailable(UpstreamError::BreakerOpen { retry_after }) => {
-                self.pulse.hold(*retry_after);
+                self.pulse.breaker_open(*retry_after);
                 Ok(())
             }
             _ => Ok(()),

@@ -73,7 +73,11 @@ impl Pulse {
 
     /// Whether work is begun now.
     pub fn gate(&self) -> Gate<'_> {
-        let (mut state, now) = (self.lock(), Instant::now());
+        self.gate_at(Instant::now())
+    }
+
+    fn gate_at(&self, now: Instant) -> Gate<'_> {
+        let mut state = self.lock();
         if let Some(wait) = state.held_until.and_then(|until| until.checked_duration_since(now))
             && !wait.is_zero()
         {
@@ -105,12 +109,29 @@ impl Pulse {
 
     /// Begins nothing for this long.
     pub(super) fn hold(&self, pause: Duration) {
-        let (mut state, until) = (self.lock(), Instant::now() + pause);
+        self.hold_until(Instant::now() + pause);
+    }
+
+    fn hold_until(&self, until: Instant) {
+        let mut state = self.lock();
         state.held_until = Some(state.held_until.map_or(until, |before| before.max(until)));
     }
 
+    /// The client's own breaker lets nothing through for this long: KRT is down, after however few
+    /// failures.
+    pub(super) fn breaker_open(&self, pause: Duration) {
+        self.hold(pause);
+        let mut state = self.lock();
+        state.in_a_row = state.in_a_row.max(DOWN_AFTER);
+        state.failing_since.get_or_insert_with(Instant::now);
+    }
+
     pub(super) fn note(&self, sign: Sign) {
-        let (mut state, now) = (self.lock(), Instant::now());
+        self.note_at(sign, Instant::now());
+    }
+
+    fn note_at(&self, sign: Sign, now: Instant) {
+        let mut state = self.lock();
         match sign {
             Sign::Answered => {
                 let was_down = state.in_a_row >= DOWN_AFTER;
@@ -120,6 +141,9 @@ impl Pulse {
                 state.answered_at = Some(now);
                 if is_first {
                     state.recovered_at = Some(now);
+                }
+                if was_down {
+                    state.held_until = None;
                 }
                 drop(state);
                 if was_down {
@@ -176,54 +200,61 @@ impl Drop for Probe<'_> {
 mod tests {
     use super::*;
 
-    fn failing(times: u32) -> Pulse {
-        let pulse = Pulse::new(Duration::from_secs(5));
+    const SECOND: Duration = Duration::from_secs(1);
+    const PROBE: Duration = Duration::from_secs(5);
+
+    fn failing(times: u32, now: Instant) -> Pulse {
+        let pulse = Pulse::new(PROBE);
         for _ in 0..times {
-            pulse.note(Sign::Failed);
+            pulse.note_at(Sign::Failed, now);
         }
         pulse
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn it_is_down_after_some_failures_and_then_one_tries() {
-        let pulse = failing(DOWN_AFTER - 1);
-        assert!(matches!(pulse.gate(), Gate::Open));
+    #[test]
+    fn it_is_down_after_some_failures_and_then_one_tries() {
+        let now = Instant::now();
+        let pulse = failing(DOWN_AFTER - 1, now);
+        assert!(matches!(pulse.gate_at(now), Gate::Open));
         assert_eq!(pulse.beat().failing_since, None, "not yet down");
-        pulse.note(Sign::Failed);
-        assert!(matches!(pulse.gate(), Gate::Closed(_)), "the next probe is not due yet");
-        tokio::time::advance(Duration::from_secs(5)).await;
-        let Gate::Probe(probe) = pulse.gate() else { panic!("no probe") };
-        assert!(matches!(pulse.gate(), Gate::Closed(_)), "one at a time");
-        pulse.note(Sign::Failed);
+        pulse.note_at(Sign::Failed, now);
+        assert!(matches!(pulse.gate_at(now), Gate::Closed(_)), "the next probe is not due yet");
+        let later = now + PROBE;
+        let Gate::Probe(probe) = pulse.gate_at(later) else { panic!("no probe") };
+        assert!(matches!(pulse.gate_at(later), Gate::Closed(_)), "one at a time");
+        pulse.note_at(Sign::Failed, later);
         drop(probe);
-        assert!(matches!(pulse.gate(), Gate::Closed(_)), "it failed");
-        tokio::time::advance(Duration::from_secs(5)).await;
-        let Gate::Probe(unused) = pulse.gate() else { panic!("no probe") };
+        assert!(matches!(pulse.gate_at(later), Gate::Closed(_)), "it failed");
+        let later = later + PROBE;
+        let Gate::Probe(unused) = pulse.gate_at(later) else { panic!("no probe") };
         drop(unused);
-        assert!(matches!(pulse.gate(), Gate::Probe(_)), "nothing was tried: the next at once");
+        assert!(
+            matches!(pulse.gate_at(later), Gate::Probe(_)),
+            "nothing was tried: the next at once"
+        );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_opens_it_and_tells_when_it_was_back() {
-        let pulse = failing(DOWN_AFTER);
-        let since = pulse.beat().failing_since.expect("it fails");
-        tokio::time::advance(Duration::from_secs(60)).await;
-        pulse.note(Sign::Failed);
-        assert_eq!(pulse.beat().failing_since, Some(since), "the first failure counts");
-        pulse.note(Sign::Answered);
-        let back = pulse.beat().recovered_at.expect("it is back");
-        tokio::time::advance(Duration::from_secs(1)).await;
-        pulse.note(Sign::Answered);
-        let beat = pulse.beat();
-        assert_eq!((beat.failing_since, beat.recovered_at), (None, Some(back)));
-        assert_eq!(beat.answered_at, Some(back + Duration::from_secs(1)));
-        tokio::time::advance(Duration::from_secs(5)).await;
-        assert!(matches!(pulse.gate(), Gate::Open));
+    #[test]
+    fn an_answer_opens_it_and_tells_when_it_was_back() {
+        let now = Instant::now();
+        let pulse = failing(DOWN_AFTER, now);
+        pulse.note_at(Sign::Failed, now + SECOND * 60);
+        assert_eq!(pulse.beat().failing_since, Some(now), "the first failure counts");
+        let back = now + SECOND * 120;
+        pulse.note_at(Sign::Answered, back);
+        pulse.note_at(Sign::Answered, back + SECOND);
+        let expected = Beat {
+            failing_since: None,
+            answered_at: Some(back + SECOND),
+            recovered_at: Some(back),
+        };
+        assert_eq!(pulse.beat(), expected);
+        assert!(matches!(pulse.gate_at(back), Gate::Open));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_refusal_stops_the_work_and_is_no_outage() {
-        let pulse = Pulse::new(Duration::from_secs(5));
+    #[test]
+    fn a_refusal_stops_the_work_and_is_no_outage() {
+        let pulse = Pulse::new(PROBE);
         for _ in 0..DOWN_AFTER {
             pulse.note(Sign::Refused);
         }
@@ -231,13 +262,21 @@ mod tests {
         assert_eq!(pulse.beat().failing_since, None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_hold_ends_by_itself() {
-        let pulse = Pulse::new(Duration::from_secs(5));
-        pulse.hold(Duration::from_secs(2));
-        pulse.hold(Duration::from_secs(1));
-        assert!(matches!(pulse.gate(), Gate::Closed(wait) if wait == Duration::from_secs(2)));
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(matches!(pulse.gate(), Gate::Open));
+    #[test]
+    fn an_open_breaker_is_an_outage_after_however_few_failures() {
+        let now = Instant::now();
+        let pulse = failing(1, now);
+        pulse.breaker_open(PROBE);
+        assert!(pulse.is_down());
+        assert_eq!(pulse.beat().failing_since, Some(now));
+    }
+
+    #[test]
+    fn a_hold_ends_by_itself() {
+        let (now, pulse) = (Instant::now(), Pulse::new(PROBE));
+        pulse.hold_until(now + SECOND * 2);
+        pulse.hold_until(now + SECOND);
+        assert!(matches!(pulse.gate_at(now), Gate::Closed(wait) if wait == SECOND * 2));
+        assert!(matches!(pulse.gate_at(now + SECOND * 2), Gate::Open));
     }
 }

@@ -44,7 +44,7 @@ impl SendingMetrics {
     }
 
     /// A status was settled, `age` seconds after its event.
-    pub fn settled(&self, fate: &Fate, age: f64, is_due_again: bool) {
+    pub(super) fn settled(&self, fate: &Fate, age: f64, is_due_again: bool) {
         let (outcome, reason) = match fate {
             Fate::Taken { line: Line::OnLine, .. } => ("sent", "on_line"),
             Fate::Taken { line: Line::OffLine, .. } => ("sent", "off_line"),
@@ -63,7 +63,7 @@ impl SendingMetrics {
     }
 
     /// So many were not settled.
-    pub fn leases_lost(&self, count: usize) {
+    pub(super) fn leases_lost(&self, count: usize) {
         self.leases_lost.inc_by(count as u64);
     }
 }

@@ -25,7 +25,7 @@ pub(super) use self::drivers::Drivers;
 pub(super) use self::metrics::SendingMetrics;
 pub use self::settings::SendingSettings;
 use self::store::{Entry, Settled};
-use self::way::{Way, Ways};
+use self::way::{Trip, Way};
 use super::krt::{Gate, Gateway};
 use super::regions::Regions;
 use crate::platform::context::Context;
@@ -121,9 +121,9 @@ impl Sender {
         }
         let ctx = Context::background("deptrans sender", self.settings.batch_time());
         let ways = entries.into_iter().map(Way::new).collect();
-        let mut batch = Ways { sender: self, ways, stop };
-        batch.go(&ctx).await;
-        self.settle(lease, taken_at, &batch.ways).await?;
+        let mut trip = Trip { sender: self, ways, stop };
+        trip.go(&ctx).await;
+        self.settle(lease, taken_at, &trip.ways).await?;
         Ok(found)
     }
 
@@ -160,7 +160,7 @@ impl Sender {
             }
         }
         self.metrics.leases_lost(ways.len().saturating_sub(settled.len()));
-        if !ways.iter().any(|way| way.was_held_up()) {
+        if !ways.iter().any(Way::was_held_up) {
             self.rest.well();
         }
         Ok(())
@@ -176,10 +176,8 @@ impl Sender {
             .transaction(&context, async |connection| {
                 let settled = store::settle(connection, lease, &rows).await?;
                 // Only what is still this worker's to settle changes anything.
-                let answers: Vec<_> = settled
-                    .iter()
-                    .filter_map(|row| ways.get(row.place())?.answered())
-                    .collect();
+                let answers: Vec<_> =
+                    settled.iter().filter_map(|row| ways.get(row.place())?.answered()).collect();
                 shifts::write(connection, &answers).await?;
                 Ok(settled)
             })

@@ -62,11 +62,7 @@ impl SendingSettings {
         within((1..=driver_trackstory::BATCH).contains(&self.batch), "batch", "1..=500");
         within((100..=600_000).contains(&self.batch_ms), "batch_ms", "100..=600000");
         within((10..=60_000).contains(&self.poll_ms), "poll_ms", "10..=60000");
-        within(
-            (1..=600_000).contains(&self.backoff_base_ms),
-            "backoff_base_ms",
-            "1..=600000",
-        );
+        within((1..=600_000).contains(&self.backoff_base_ms), "backoff_base_ms", "1..=600000");
         within(
             (self.backoff_base_ms..=86_400_000).contains(&self.backoff_max_ms),
             "backoff_max_ms",
@@ -112,7 +108,9 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end_growing() {
-        for (attempt, most) in [(0, 1_000), (1, 2_000), (5, 32_000), (6, 60_000), (i16::MAX, 60_000)] {
+        for (attempt, most) in
+            [(0, 1_000), (1, 2_000), (5, 32_000), (6, 60_000), (i16::MAX, 60_000)]
+        {
             let pause = GOOD.backoff(attempt);
             let most = Duration::from_millis(most);
             assert!(pause <= most && pause >= most.mul_f64(0.75), "{attempt}: {pause:?}");

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
-use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel as _};
+use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
 
 use super::super::feeds::{Feed, take_numbers};
 use crate::platform::database::{Connection, PackedId, prepared_statement};

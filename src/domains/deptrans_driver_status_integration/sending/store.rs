@@ -2,8 +2,7 @@
 
 use diesel::Queryable;
 use diesel::sql_types::{
-    Array, BigInt, Binary, Bool, Double, Integer, Nullable, SmallInt, Text, Timestamptz,
-    Uuid as SqlUuid,
+    Array, BigInt, Binary, Bool, Double, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::RunQueryDsl;
 use jiff_diesel::Timestamp as SqlTimestamp;
@@ -105,6 +104,23 @@ impl Rest {
     }
 }
 
+/// Where a driver was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// It was not asked.
+    Unasked,
+    /// In none of the regions, or nowhere that is known.
+    Elsewhere,
+    /// In the region of that id.
+    In(i16),
+}
+
+impl Whereabouts {
+    fn region(self) -> Option<i16> {
+        if let Self::In(region) = self { Some(region) } else { None }
+    }
+}
+
 /// One row to be settled.
 #[derive(Debug)]
 pub(super) struct Settlement<'a> {
@@ -112,8 +128,7 @@ pub(super) struct Settlement<'a> {
     pub rest: Rest,
     /// Whether the regulator was told now that he is on line, or off it.
     pub reported_on_line: Option<bool>,
-    /// Where he was, if that was asked.
-    pub region: Option<Option<i16>>,
+    pub whereabouts: Whereabouts,
     pub license: Option<&'a PackedId>,
 }
 
@@ -189,8 +204,8 @@ pub(super) async fn settle(
         rests: rows.iter().map(|row| row.rest.code()).collect(),
         pauses: rows.iter().map(|row| row.rest.pause()).collect(),
         reported: rows.iter().map(|row| row.reported_on_line).collect(),
-        located: rows.iter().map(|row| row.region.is_some()).collect(),
-        regions: rows.iter().map(|row| row.region.flatten()).collect(),
+        located: rows.iter().map(|row| row.whereabouts != Whereabouts::Unasked).collect(),
+        regions: rows.iter().map(|row| row.whereabouts.region()).collect(),
         licenses: rows.iter().map(|row| row.license).collect(),
         lease: &lease,
     };

@@ -8,10 +8,11 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::Sender;
 use super::shifts::Answered;
-use super::store::{Entry, Rest, Settlement, find_ids};
+use super::store::{Entry, Rest, Settlement, Whereabouts, find_ids};
 use crate::domains::deptrans_driver_status_integration::krt::NoOutcome;
 use crate::platform::context::Context;
 use crate::platform::database::PackedId;
@@ -45,7 +46,7 @@ pub(super) enum Fate {
 /// A status on its way.
 pub(super) struct Way {
     pub entry: Entry,
-    region: Option<Option<i16>>,
+    whereabouts: Whereabouts,
     license: Option<PackedId>,
     id: Option<SecretString>,
     number: Option<SecretString>,
@@ -58,7 +59,7 @@ impl Way {
     pub fn new(entry: Entry) -> Self {
         Self {
             entry,
-            region: None,
+            whereabouts: Whereabouts::Unasked,
             license: None,
             id: None,
             number: None,
@@ -106,8 +107,13 @@ impl Way {
             Fate::Last(_) => (Rest::Last, None),
             Fate::Back(_) => (Rest::Back, None),
         };
-        let license = self.license.as_ref();
-        Settlement { entry: &self.entry, rest, reported_on_line, region: self.region, license }
+        Settlement {
+            entry: &self.entry,
+            rest,
+            reported_on_line,
+            whereabouts: self.whereabouts,
+            license: self.license.as_ref(),
+        }
     }
 
     /// The shift that the regulator answered with.
@@ -127,17 +133,19 @@ fn request_id(entry: &Entry) -> String {
         hash.update(part);
         hash.update([0]);
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(hash.finalize()).for_each(|(byte, of_hash)| *byte = of_hash);
+    Uuid::from_bytes(bytes).simple().to_string()
 }
 
 /// The statuses of one lease.
-pub(super) struct Ways<'a> {
+pub(super) struct Trip<'a> {
     pub sender: &'a Sender,
     pub ways: Vec<Way>,
     pub stop: &'a Shutdown,
 }
 
-impl Ways<'_> {
+impl Trip<'_> {
     /// Goes as far with each as it comes before the deadline.
     pub async fn go(&mut self, ctx: &Context) {
         self.ask_categories();
@@ -169,7 +177,7 @@ impl Ways<'_> {
                 Some(true) => None,
                 Some(false) => {
                     // He is none of those whom the region would lose.
-                    way.region = Some(None);
+                    way.whereabouts = Whereabouts::Elsewhere;
                     Some(Fate::LeftOut("category"))
                 }
                 None if way.entry.attempts < UNKNOWN_TRIES => Some(Fate::Later("unknown_driver")),
@@ -200,7 +208,8 @@ impl Ways<'_> {
         for (way, (park, driver)) in open.zip(&texts) {
             let position = positions.get(&(park.as_str(), driver.as_str()));
             let region = position.and_then(|found| regions.at(found.lat, found.lon));
-            way.region = Some(region.map(|region| region.id));
+            way.whereabouts =
+                region.map_or(Whereabouts::Elsewhere, |region| Whereabouts::In(region.id));
             if region.is_none() && !way.must_be_told() {
                 let reason = if position.is_none() { "no_position" } else { "region" };
                 way.fate = Some(Fate::LeftOut(reason));
@@ -303,13 +312,16 @@ impl Ways<'_> {
         ctx: &Context,
         reports: &[Report],
     ) -> Vec<Result<Outcome, NoOutcome>> {
-        let chunk = async |reports: &[Report]| {
-            match self.sender.krt.report_bulk(ctx, self.stop, reports).await {
-                Ok(outcomes) => outcomes,
-                Err(NoOutcome::NoBulk) => self.send_one_by_one(ctx, reports).await,
-                Err(NoOutcome::HeldBack(reason)) => all(reports, NoOutcome::HeldBack(reason)),
-                Err(NoOutcome::Lost(reason)) => all(reports, NoOutcome::Lost(reason)),
-            }
+        let chunk = async |reports: &[Report]| match self
+            .sender
+            .krt
+            .report_bulk(ctx, self.stop, reports)
+            .await
+        {
+            Ok(outcomes) => outcomes,
+            Err(NoOutcome::NoBulk) => self.send_one_by_one(ctx, reports).await,
+            Err(NoOutcome::HeldBack(reason)) => all(reports, NoOutcome::HeldBack(reason)),
+            Err(NoOutcome::Lost(reason)) => all(reports, NoOutcome::Lost(reason)),
         };
         join_all(reports.chunks(BULK).map(chunk)).await.into_iter().flatten().collect()
     }
