@@ -14,6 +14,12 @@ pub const NAMES: &[&str] = &[
     "krt",
 ];
 
+#[cfg(feature = "deptrans-driver-status-integration")]
+pub mod driver_categories;
+#[cfg(feature = "deptrans-driver-status-integration")]
+pub mod driver_profiles;
+#[cfg(feature = "deptrans-driver-status-integration")]
+pub mod driver_trackstory;
 #[cfg(feature = "fleet-communications")]
 pub mod feeds;
 #[cfg(feature = "fleet-orders-manager")]
@@ -22,7 +28,11 @@ pub mod fleet_customers;
 pub mod fleet_parks;
 #[cfg(feature = "fleet-orders-manager")]
 pub mod int_api;
+#[cfg(feature = "deptrans-driver-status-integration")]
+pub mod krt;
 #[cfg(feature = "fleet-communications")]
 pub mod parks;
 #[cfg(feature = "personal")]
 pub mod personal;
+#[cfg(feature = "deptrans-driver-status-integration")]
+pub mod updates;

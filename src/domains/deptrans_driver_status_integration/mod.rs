@@ -2,6 +2,7 @@
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
 mod feeds;
+mod outside;
 mod settings;
 
 use std::future::Future;
@@ -10,10 +11,11 @@ use std::pin::Pin;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::outside::Outside;
 use self::settings::DeptransSettings;
 use crate::platform::config::{Config, Fault};
 use crate::platform::database::migrations::Migrations;
-use crate::platform::domain::{Domain, Platform};
+use crate::platform::domain::{Domain, Platform, Slot};
 use crate::platform::error::Result;
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
@@ -26,13 +28,15 @@ const SECTION: &str = "deptrans_driver_status_integration";
 static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/deptrans");
 
 /// The domain.
-pub struct Deptrans {}
+pub struct Deptrans {
+    outside: Slot<Outside>,
+}
 
 impl Deptrans {
     /// Makes the domain; nothing is opened yet.
     #[must_use]
     pub fn new(_metrics: &Metrics) -> Self {
-        Self {}
+        Self { outside: Slot::default() }
     }
 }
 
@@ -48,7 +52,7 @@ impl Domain for Deptrans {
     }
 
     fn upstreams(&self, _: &Config) -> Vec<&'static str> {
-        vec!["krt", "personal", "driver_profiles", "driver_categories", "driver_trackstory"]
+        outside::NAMES.to_vec()
     }
 
     fn check(&self, config: &Config) -> Vec<Fault> {
@@ -60,12 +64,13 @@ impl Domain for Deptrans {
         platform: &'a Platform,
     ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
         Box::pin(async move {
-            let _settings: DeptransSettings = platform.section(SECTION)?;
+            let settings: DeptransSettings = platform.section(SECTION)?;
+            self.outside.fill(Outside::open(platform, &settings)?);
             Ok(())
         })
     }
 
     fn dependencies(&self) -> Vec<ReadinessRow> {
-        Vec::new()
+        self.outside.get().map(|outside| outside.rows()).unwrap_or_default()
     }
 }

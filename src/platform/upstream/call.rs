@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
-use awc::http::header::{HeaderName, HeaderValue};
+use awc::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,6 +21,8 @@ pub struct Call {
     pub(super) body: Option<Bytes>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) idempotent: bool,
+    /// It carries a token of its own: a refusal of that says nothing about the configured one.
+    pub(super) own_token: bool,
 }
 
 impl Call {
@@ -28,7 +31,8 @@ impl Call {
     #[must_use]
     pub fn new(http: Method, method: &'static str, path: impl Into<String>) -> Self {
         let idempotent = http.is_idempotent();
-        Self { http, path: path.into(), method, body: None, headers: Vec::new(), idempotent }
+        let path = path.into();
+        Self { http, path, method, body: None, headers: Vec::new(), idempotent, own_token: false }
     }
 
     /// A `POST` with a JSON body; not idempotent unless [`Call::idempotent`] says so.
@@ -58,6 +62,18 @@ impl Call {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// Carries this token in place of the configured one.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Protocol`] when it cannot be sent in a header.
+    pub fn bearer(mut self, token: &SecretString) -> Result<Self, UpstreamError> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+            .map_err(|_| UpstreamError::Protocol("a token cannot be sent in a header"))?;
+        value.set_sensitive(true);
+        self.own_token = true;
+        Ok(self.header(AUTHORIZATION, value))
     }
 
     /// Doing it twice is the same as doing it once: it may be retried.

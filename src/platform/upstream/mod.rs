@@ -230,7 +230,9 @@ impl Upstream {
         let result = self.exchange(ctx, call).await.and_then(read);
         sent.outcome = result.as_ref().map_or_else(UpstreamError::outcome, Outcome::outcome);
         pass.settle(verdict(result.as_ref().err(), fair), Instant::now());
-        inner.note_authorisation(result.as_ref().err());
+        if !call.own_token {
+            inner.note_authorisation(result.as_ref().err());
+        }
         result
     }
 
@@ -249,13 +251,13 @@ impl Upstream {
 }
 
 impl Inner {
-    /// Remembers whether our token is refused, and says so once.
+    /// Remembers whether we are refused, and says so once.
     fn note_authorisation(&self, error: Option<&UpstreamError>) {
         let refused = matches!(error, Some(UpstreamError::Status { status, .. })
             if matches!(status.as_u16(), 401 | 403));
         let before = self.unauthorised.swap(refused, Ordering::Relaxed);
         if refused && !before {
-            tracing::error!(upstream = self.name, "our token is refused; see upstreams.*.token");
+            tracing::error!(upstream = self.name, "the upstream refuses our token, or login");
         }
     }
 
