@@ -29,6 +29,14 @@ pub enum Feed {
 }
 
 impl Feed {
+    /// Both, in the order in which a transaction takes their numbers.
+    pub const ALL: [Self; 2] = [Self::Bindings, Self::Statuses];
+
+    /// The feed of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|feed| feed.name() == name)
+    }
+
     /// Its name in `deptrans.feeds`, in notifications and in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
