@@ -40,8 +40,13 @@ pub fn check_config(source: &ConfigSource) -> anyhow::Result<Vec<Fault>> {
 
 /// Faults in the sections of what a domain uses together with others.
 fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
-    [database_faults(domain, config), task_faults(domain, config), upstream_faults(domain, config)]
-        .concat()
+    [
+        database_faults(domain, config),
+        task_faults(domain, config),
+        secret_faults(domain, config),
+        upstream_faults(domain, config),
+    ]
+    .concat()
 }
 
 #[cfg(feature = "database")]
@@ -70,6 +75,14 @@ fn task_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
 #[cfg(not(feature = "tasks"))]
 fn task_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
     Vec::new()
+}
+
+fn secret_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    use crate::platform::config::secrets::SecretSettings;
+    if !domain.uses_secrets() {
+        return Vec::new();
+    }
+    config.section::<SecretSettings>("secrets").err().unwrap_or_default()
 }
 
 #[cfg(feature = "upstream")]

@@ -40,6 +40,11 @@ pub trait Domain: Send + Sync {
         false
     }
 
+    /// Whether it seals with `secrets.token_key`.
+    fn uses_secrets(&self) -> bool {
+        false
+    }
+
     /// The outside services it would call with this configuration, by their names under
     /// `upstreams`.
     fn upstreams(&self, _: &Config) -> Vec<&'static str> {
@@ -115,6 +120,15 @@ impl Platform {
         let opened = super::database::Database::new(settings, &self.metrics, self.runtime.clone())?;
         *shared = Some(opened.clone());
         Ok(opened)
+    }
+
+    /// What seals with the configured key.
+    ///
+    /// # Errors
+    /// Its section is not valid.
+    #[cfg(feature = "seal")]
+    pub fn seal(&self) -> Result<super::seal::Seal> {
+        super::seal::Seal::new(&self.section("secrets")?)
     }
 
     /// The task queue, in the shared database.

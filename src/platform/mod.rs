@@ -15,6 +15,8 @@ pub mod patch;
 #[cfg(feature = "phone")]
 pub mod phone;
 pub mod readiness;
+#[cfg(feature = "seal")]
+pub mod seal;
 pub mod shutdown;
 #[cfg(feature = "tasks")]
 pub mod tasks;

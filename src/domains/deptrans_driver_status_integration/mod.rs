@@ -2,7 +2,11 @@
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
 mod feeds;
+#[allow(dead_code, reason = "their users come next")]
+mod krt;
 mod outside;
+#[allow(dead_code, reason = "their users come next")]
+mod regions;
 mod settings;
 
 use std::future::Future;
@@ -49,6 +53,10 @@ impl Domain for Deptrans {
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
+    }
+
+    fn uses_secrets(&self) -> bool {
+        true
     }
 
     fn upstreams(&self, _: &Config) -> Vec<&'static str> {

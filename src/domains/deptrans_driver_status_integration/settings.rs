@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::regions::{self, RegionSettings};
 use crate::platform::config::{Faults, Section};
 use crate::upstreams::krt::KrtPaths;
 
@@ -10,6 +11,8 @@ use crate::upstreams::krt::KrtPaths;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeptransSettings {
+    /// Where the regulator's rules hold.
+    pub regions: Vec<RegionSettings>,
     /// How the regulator's system is called.
     pub krt: KrtSettings,
 }
@@ -61,6 +64,7 @@ impl KrtSettings {
 
 impl Section for DeptransSettings {
     fn check(&self, faults: &mut Faults) {
+        regions::check(&self.regions, faults);
         self.krt.check(faults);
     }
 }

@@ -9,12 +9,17 @@ use serde_json::Value;
 
 use super::DOMAIN;
 use crate::support::PATIENCE;
-use crate::support::app::{configuration, start_sandbox};
+use crate::support::app::{TOKEN_KEY, configuration, start_sandbox};
 use crate::support::database::TestDatabase;
 use crate::support::ports::free_port;
 use crate::support::process::{Ended, Server, run};
 
 const SECRET: &str = "hunter2-s3cret";
+
+/// What no default can give.
+fn needed() -> String {
+    format!("[secrets]\ntoken_key = '{TOKEN_KEY}'\n")
+}
 
 fn world() -> (TestDatabase, Sandbox, String) {
     let (database, sandbox) = (TestDatabase::create(), start_sandbox());
@@ -70,7 +75,8 @@ fn every_fault_is_told_in_one_go_with_the_nearest_names() {
 fn a_valid_configuration_is_said_to_be() {
     let (_database, _sandbox, config) = world();
     assert_says(&run(&["check-config"], &config, &[]), 0, &["valid"]);
-    assert_says(&run(&["check-config"], "", &[]), 0, &["valid"]);
+    assert_says(&run(&["check-config"], &needed(), &[]), 0, &["valid"]);
+    assert_says(&run(&["check-config"], "", &[]), 1, &["secrets.token_key: "]);
 }
 
 #[test]
@@ -83,7 +89,7 @@ fn a_file_that_is_missing_or_broken_is_told_with_its_name() {
 
 #[test]
 fn the_environment_wins_over_the_file_and_later_files_over_earlier_ones() {
-    let config = "[http]\nworkers = -1\n[database]\npool_size = 0\n";
+    let config = &format!("{}[http]\nworkers = -1\n[database]\npool_size = 0\n", needed());
     let mended = [("FLEET__HTTP__WORKERS", "1"), ("FLEET__DATABASE__POOL_SIZE", "5")];
     assert_says(&run(&["check-config"], config, &mended), 0, &["valid"]);
     let broken = [("FLEET__HTTP__WORKERS", "many")];
@@ -102,7 +108,7 @@ fn unknown_variables_of_ours_are_refused_and_others_ignored() {
     let said = ["http.lisen: unknown key; did you mean `listen`?", "databse: unknown key"];
     assert_says(&run(&["check-config"], "", &unknown), 1, &said);
     let others = [("FLEET_TEST_DATABASE_URL", "x"), ("FLEETING", "x"), ("HTTP__LISEN", "x")];
-    assert_says(&run(&["check-config"], "", &others), 0, &["valid"]);
+    assert_says(&run(&["check-config"], &needed(), &others), 0, &["valid"]);
     let domains = [("FLEET__DOMAINS", "fleet-customers")];
     assert_says(&run(&["check-config"], "", &domains), 0, &["valid"]);
     let domains = [("FLEET__DOMAINS", "fleet-costumers")];

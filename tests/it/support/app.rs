@@ -27,6 +27,9 @@ const CALLERS: [(&str, &str); 6] = [
     ("test-all", "'dispatcher', 'driver', 'internal', 'takeout'"),
 ];
 
+/// `secrets.token_key` of every test server.
+pub const TOKEN_KEY: &str = "dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=";
+
 /// Where no PostgreSQL is.
 pub const NO_DATABASE: &str = "postgres://fleet:fleet@127.0.0.1:9/fleet";
 
@@ -96,7 +99,8 @@ pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
     let mut text = format!(
         "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndrain_ms = 0\ngrace_ms = 5000\n\
          [telemetry]\nlog = 'warn'\n\
-         [database]\nurl = '{database}'\npool_size = 8\n"
+         [database]\nurl = '{database}'\npool_size = 8\n\
+         [secrets]\ntoken_key = '{TOKEN_KEY}'\n"
     );
     for stand_in in ["personal", "int-api", "fleet-parks", "parks", "feeds"] {
         let (name, base_url) = (stand_in.replace('-', "_"), sandbox.base_url(stand_in));
