@@ -25,6 +25,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// A domain that starts for longer holds up the readiness of the others no more.
 const LONG_START: Duration = Duration::from_secs(10);
+/// How long taking leave of the broker may take.
+#[cfg(feature = "mqtt")]
+const MQTT_CLOSE: Duration = Duration::from_secs(1);
 /// Threads of the runtime that outlives the workers: it drives pooled connections and maintenance.
 const BACKGROUND_THREADS: usize = 2;
 
@@ -186,6 +189,11 @@ impl App {
         #[cfg(feature = "tasks")]
         let finish = futures_util::future::join(finish, self.process.shared.tasks_stopped());
         finish.await;
+        // After the last that might publish.
+        #[cfg(feature = "mqtt")]
+        if let Some(mqtt) = self.process.shared.opened_mqtt() {
+            mqtt.close(MQTT_CLOSE).await;
+        }
         let _ = rt::task::spawn_blocking(otlp::flush).await;
         #[cfg(feature = "database")]
         if let Some(database) = self.process.shared.opened_database() {
@@ -284,6 +292,16 @@ impl Process {
         })
     }
 
+    /// The row of the broker, if a domain needs it.
+    #[cfg(feature = "mqtt")]
+    fn mqtt_row(&self) -> Option<ReadinessRow> {
+        self.domains.iter().find(|domain| domain.uses_mqtt())?;
+        Some(match self.shared.opened_mqtt() {
+            Some(mqtt) => mqtt.row(),
+            None => ReadinessRow::unavailable("mqtt", "not_opened"),
+        })
+    }
+
     fn domain_row(&self, index: usize, domain: &dyn Domain, database_ok: bool) -> ReadinessRow {
         let status = self
             .statuses
@@ -309,6 +327,8 @@ impl ReadinessSource for Process {
             #[cfg(feature = "database")]
             dependencies.extend(self.database_row().await);
             let database_ok = dependencies.iter().all(ReadinessRow::is_ok);
+            #[cfg(feature = "mqtt")]
+            dependencies.extend(self.mqtt_row());
             let domains = self.domains.iter().enumerate();
             let domains: Vec<ReadinessRow> = domains
                 .map(|(index, domain)| self.domain_row(index, domain.as_ref(), database_ok))

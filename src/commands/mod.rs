@@ -44,6 +44,7 @@ fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
         database_faults(domain, config),
         task_faults(domain, config),
         secret_faults(domain, config),
+        mqtt_faults(domain, config),
         upstream_faults(domain, config),
     ]
     .concat()
@@ -83,6 +84,14 @@ fn secret_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
         return Vec::new();
     }
     config.section::<SecretSettings>("secrets").err().unwrap_or_default()
+}
+
+fn mqtt_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    use crate::platform::config::mqtt::MqttSettings;
+    if !domain.uses_mqtt() {
+        return Vec::new();
+    }
+    config.section::<MqttSettings>("mqtt").err().unwrap_or_default()
 }
 
 #[cfg(feature = "upstream")]

@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-#[cfg(feature = "database")]
+#[cfg(any(feature = "database", feature = "mqtt"))]
 use std::sync::{Mutex, PoisonError};
+#[cfg(feature = "mqtt")]
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
@@ -42,6 +44,11 @@ pub trait Domain: Send + Sync {
 
     /// Whether it seals with `secrets.token_key`.
     fn uses_secrets(&self) -> bool {
+        false
+    }
+
+    /// Whether it speaks MQTT: then the broker is checked and diagnosed with it.
+    fn uses_mqtt(&self) -> bool {
         false
     }
 
@@ -86,6 +93,8 @@ pub struct Shared {
     background: Background,
     #[cfg(feature = "database")]
     database: Mutex<Option<super::database::Database>>,
+    #[cfg(feature = "mqtt")]
+    mqtt: Mutex<Option<super::mqtt::Mqtt>>,
     #[cfg(feature = "tasks")]
     tasks: Mutex<Option<super::tasks::Tasks>>,
     #[cfg(feature = "upstream")]
@@ -149,6 +158,24 @@ impl Platform {
         Ok(opened)
     }
 
+    /// The connection to the broker, begun by whoever asks first.
+    ///
+    /// # Errors
+    /// Its section is not valid, or it cannot be begun.
+    #[cfg(feature = "mqtt")]
+    pub fn mqtt(&self) -> Result<super::mqtt::Mqtt> {
+        let settings = self.section("mqtt")?;
+        let mut shared = self.shared.mqtt.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mqtt) = shared.as_ref().filter(|mqtt| mqtt.is_of(&settings)) {
+            return Ok(mqtt.clone());
+        }
+        let opened = super::mqtt::Mqtt::open(settings, &self.metrics, &self.runtime)?;
+        if let Some(of_old_settings) = shared.replace(opened.clone()) {
+            self.runtime.spawn(async move { of_old_settings.close(Duration::ZERO).await });
+        }
+        Ok(opened)
+    }
+
     /// Metrics that all upstreams share.
     #[cfg(feature = "upstream")]
     #[must_use]
@@ -186,6 +213,13 @@ impl Shared {
         if let Some(tasks) = tasks {
             tasks.stopped().await;
         }
+    }
+
+    /// The connection to the broker, if a domain asked for it.
+    #[cfg(feature = "mqtt")]
+    #[must_use]
+    pub fn opened_mqtt(&self) -> Option<super::mqtt::Mqtt> {
+        self.mqtt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The database, if a domain opened it.

@@ -1,14 +1,10 @@
 //! Identifiers that all domains share.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
 /// Longest id that any of our tables and messages carries, in bytes.
 pub const MAX_ID_LENGTH: usize = 64;
 
 /// An opaque id from outside: 1 to 64 printable ASCII characters without spaces.
-fn is_opaque_id(text: &str) -> bool {
+pub(crate) fn is_opaque_id(text: &str) -> bool {
     (1..=MAX_ID_LENGTH).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
@@ -20,7 +16,10 @@ pub struct InvalidId;
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+        #[derive(
+            Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord,
+            serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+        )]
         #[serde(try_from = "String")]
         #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[!-~]+$")]
         pub struct $name(String);
@@ -30,8 +29,8 @@ macro_rules! opaque_id {
             ///
             /// # Errors
             /// The text is empty, too long, or has other than printable ASCII characters.
-            pub fn parse(text: &str) -> Result<Self, InvalidId> {
-                if is_opaque_id(text) { Ok(Self(text.to_owned())) } else { Err(InvalidId) }
+            pub fn parse(text: &str) -> Result<Self, $crate::platform::ids::InvalidId> {
+                Self::try_from(text.to_owned())
             }
 
             /// The id as it came.
@@ -42,10 +41,14 @@ macro_rules! opaque_id {
         }
 
         impl TryFrom<String> for $name {
-            type Error = InvalidId;
+            type Error = $crate::platform::ids::InvalidId;
 
-            fn try_from(text: String) -> Result<Self, InvalidId> {
-                if is_opaque_id(&text) { Ok(Self(text)) } else { Err(InvalidId) }
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                if $crate::platform::ids::is_opaque_id(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err($crate::platform::ids::InvalidId)
+                }
             }
         }
 
@@ -55,13 +58,16 @@ macro_rules! opaque_id {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     };
 }
+
+#[allow(unused_imports, reason = "not every set of features has ids of its own")]
+pub(crate) use opaque_id;
 
 opaque_id! {
     /// A taxi park or a scooter fleet. What belongs to a park is read and written only with it.

@@ -10,6 +10,8 @@ pub mod domain;
 pub mod error;
 pub mod http;
 pub mod ids;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 pub mod object;
 pub mod patch;
 #[cfg(feature = "phone")]

@@ -66,6 +66,9 @@ CREATE TABLE status_queue (
     -- The fencing token of whoever took it.
     lease                uuid,
     status               driver_status NOT NULL,
+    -- Those on line are sent first. A column of its own: an index on an expression of `status` would
+    -- have an entry for each change of it, also from waiting for an order to carrying one out.
+    off_line             boolean       NOT NULL GENERATED ALWAYS AS (status = 'offline') STORED,
     -- Whether the regulator was last told that the driver is on line; NULL: it was told nothing.
     reported_on_line     boolean,
     attempts             smallint      NOT NULL DEFAULT 0,
@@ -84,7 +87,7 @@ CREATE TABLE status_queue (
 ) WITH (fillfactor = 80);
 -- Those who came on line first. It is partial, so sent statuses are not in it; a newer status of a
 -- driver who waits already changes none of its columns, unless he went on or off line.
-CREATE INDEX status_queue_due ON status_queue ((status = 'offline'), due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX status_queue_due ON status_queue (off_line, due_at) WHERE due_at IS NOT NULL;
 
 -- Events that could not be read. The body is sealed with `secrets.token_key`: it may hold anything.
 CREATE TABLE dead_letters (

@@ -27,6 +27,13 @@ CREATE TABLE cabinets (
     version      integer          NOT NULL DEFAULT 1,
     created_at   timestamptz      NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
+-- Metres on a sphere (haversine).
+CREATE FUNCTION distance_m(lat1 double precision, lon1 double precision,
+    lat2 double precision, lon2 double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT 2 * 6371008.8 * asin(sqrt(least(1, power(sin(radians(lat2 - lat1) / 2), 2)
+        + cos(radians(lat1)) * cos(radians(lat2)) * power(sin(radians(lon2 - lon1) / 2), 2))))
+$$;
 CREATE INDEX cabinets_place ON cabinets USING gist (point(lon, lat));
 CREATE INDEX cabinets_poll ON cabinets (poll_at);
 
@@ -55,7 +62,8 @@ CREATE TABLE accumulators (
     updated_at    timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT accumulators_one_place CHECK (num_nonnulls(cabinet_id, contractor_id, scooter_id) <= 1),
     CONSTRAINT accumulators_cell CHECK ((cabinet_id IS NULL) = (cell IS NULL)),
-    CONSTRAINT accumulators_in_cell UNIQUE (cabinet_id, cell),
+    -- Two may change places in one statement.
+    CONSTRAINT accumulators_in_cell UNIQUE (cabinet_id, cell) DEFERRABLE INITIALLY IMMEDIATE,
     FOREIGN KEY (cabinet_id, cell) REFERENCES cells (cabinet_id, n)
 ) WITH (fillfactor = 80);
 CREATE INDEX accumulators_contractor ON accumulators (contractor_id) WHERE contractor_id IS NOT NULL;
@@ -74,12 +82,13 @@ CREATE TABLE bookings (
     expires_at    timestamptz    NOT NULL,
     -- Of one whose doors were opened: when what was not reported is taken as it is.
     settle_at     timestamptz,
-    ended_at      timestamptz
+    ended_at      timestamptz,
+    CONSTRAINT bookings_ended CHECK ((ended_at IS NULL) = (status IN ('active', 'executing', 'unknown')))
 ) WITH (fillfactor = 80);
 CREATE INDEX bookings_expiring ON bookings (expires_at) WHERE status = 'active';
 CREATE INDEX bookings_open ON bookings (settle_at) WHERE status IN ('executing', 'unknown');
 CREATE INDEX bookings_cabinet ON bookings (cabinet_id) WHERE status IN ('active', 'executing', 'unknown');
-CREATE INDEX bookings_contractor ON bookings (contractor_id, created_at);
+CREATE INDEX bookings_ended_at ON bookings (ended_at) WHERE ended_at IS NOT NULL;
 
 -- The cells of a booking, and the accumulators: to be taken out, or to be put in. While it is live, no
 -- other live booking has the cell or the accumulator; a booking whose command's outcome is unknown is
@@ -88,10 +97,10 @@ CREATE TABLE booking_cells (
     booking_id     uuid    NOT NULL REFERENCES bookings (id) ON DELETE CASCADE,
     cabinet_id     text    NOT NULL,
     cell           integer NOT NULL,
-    accumulator_id text    REFERENCES accumulators (id),
+    -- Empty again when the accumulator is deleted after the booking's end.
+    accumulator_id text    REFERENCES accumulators (id) ON DELETE SET NULL,
     live           boolean NOT NULL DEFAULT true,
-    -- What became of it: see the domain's model.
-    outcome        text,
+    outcome        text    CHECK (outcome IN ('failed', 'taken', 'left', 'returned', 'missing')),
     PRIMARY KEY (booking_id, cell),
     FOREIGN KEY (cabinet_id, cell) REFERENCES cells (cabinet_id, n)
 ) WITH (fillfactor = 80);

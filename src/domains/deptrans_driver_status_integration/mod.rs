@@ -3,6 +3,8 @@
 
 mod feeds;
 #[allow(dead_code, reason = "their users come next")]
+mod intake;
+#[allow(dead_code, reason = "their users come next")]
 mod krt;
 mod outside;
 #[allow(dead_code, reason = "their users come next")]

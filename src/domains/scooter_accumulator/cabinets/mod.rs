@@ -1,0 +1,4 @@
+//! Cabinets and their cells.
+
+pub mod cells;
+pub mod store;
