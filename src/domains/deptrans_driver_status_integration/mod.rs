@@ -1,6 +1,9 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
+mod bindings;
+mod check;
+mod directory;
 mod feeds;
 #[allow(dead_code, reason = "their users come next")]
 mod intake;
@@ -13,11 +16,17 @@ mod settings;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::bindings::{Bindings, BindingsMetrics};
+use self::check::{CheckMetrics, Checks};
+use self::feeds::{Feeds, FeedsMetrics};
 use self::outside::Outside;
+use self::regions::Regions;
 use self::settings::DeptransSettings;
 use crate::platform::config::{Config, Fault};
 use crate::platform::database::migrations::Migrations;
@@ -36,13 +45,27 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/deptrans");
 /// The domain.
 pub struct Deptrans {
     outside: Slot<Outside>,
+    feeds: Slot<Feeds>,
+    feeds_metrics: FeedsMetrics,
+    bindings: Slot<Bindings>,
+    bindings_metrics: BindingsMetrics,
+    checks: Slot<Checks>,
+    check_metrics: CheckMetrics,
 }
 
 impl Deptrans {
     /// Makes the domain; nothing is opened yet.
     #[must_use]
-    pub fn new(_metrics: &Metrics) -> Self {
-        Self { outside: Slot::default() }
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            outside: Slot::default(),
+            feeds: Slot::default(),
+            feeds_metrics: FeedsMetrics::register(metrics),
+            bindings: Slot::default(),
+            bindings_metrics: BindingsMetrics::register(metrics),
+            checks: Slot::default(),
+            check_metrics: CheckMetrics::register(metrics),
+        }
     }
 }
 
@@ -51,7 +74,14 @@ impl Domain for Deptrans {
         NAME
     }
 
-    fn mount(&self, _routes: &mut ServiceConfig<'_>) {}
+    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+        routes.app_data(web::Data::new(self.feeds.clone()));
+        routes.app_data(web::Data::new(self.bindings.clone()));
+        routes.app_data(web::Data::new(self.checks.clone()));
+        feeds::mount(routes);
+        bindings::mount(routes);
+        check::mount(routes);
+    }
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
@@ -75,7 +105,29 @@ impl Domain for Deptrans {
     ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
-            self.outside.fill(Outside::open(platform, &settings)?);
+            let outside = Outside::open(platform, &settings)?;
+            self.outside.fill(outside.clone());
+            let database = platform.database()?;
+            let regions = Arc::new(Regions::new(&settings.regions));
+            let directory = directory::Directory;
+            let krt = Arc::new(krt::Gateway {});
+            self.checks.fill(Checks::new(
+                &settings.check,
+                database.clone(),
+                directory.clone(),
+                outside.trackstory.clone(),
+                regions,
+                self.check_metrics.clone(),
+            ));
+            self.bindings.fill(Bindings {
+                database: database.clone(),
+                directory: directory.clone(),
+                personal: outside.personal.clone(),
+                krt,
+                metrics: self.bindings_metrics.clone(),
+            });
+            let metrics = self.feeds_metrics.clone();
+            self.feeds.fill(Feeds::start(platform, &settings.feeds, directory, metrics)?);
             Ok(())
         })
     }

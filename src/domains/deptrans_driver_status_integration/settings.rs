@@ -3,6 +3,8 @@
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::check::CheckSettings;
+use super::feeds::FeedsSettings;
 use super::regions::{self, RegionSettings};
 use crate::platform::config::{Faults, Section};
 use crate::upstreams::krt::KrtPaths;
@@ -15,6 +17,10 @@ pub struct DeptransSettings {
     pub regions: Vec<RegionSettings>,
     /// How the regulator's system is called.
     pub krt: KrtSettings,
+    /// What pollers follow.
+    pub feeds: FeedsSettings,
+    /// Whether drivers may take orders.
+    pub check: CheckSettings,
 }
 
 /// How the regulator's system is called.
@@ -66,5 +72,7 @@ impl Section for DeptransSettings {
     fn check(&self, faults: &mut Faults) {
         regions::check(&self.regions, faults);
         self.krt.check(faults);
+        self.feeds.check(faults);
+        self.check.check(faults);
     }
 }

@@ -1,1 +1,5 @@
 //! deptrans-driver-status-integration.
+
+mod feeds;
+
+const DOMAIN: &str = "deptrans-driver-status-integration";

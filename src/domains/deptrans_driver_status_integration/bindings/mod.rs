@@ -23,7 +23,7 @@ use crate::upstreams::personal::Personal;
 /// Bindings of licences to ids.
 pub(super) struct Bindings {
     pub(super) database: Database,
-    pub(super) directory: Arc<Directory>,
+    pub(super) directory: Directory,
     pub(super) personal: Personal,
     pub(super) krt: Arc<Gateway>,
     pub(super) metrics: BindingsMetrics,

@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::Bindings;
 use super::model::IdPresence;
 use super::store::{self, Standing};
+use crate::domains::deptrans_driver_status_integration::directory::License;
 use crate::platform::context::Context;
 use crate::platform::database::PackedId;
 use crate::platform::error::{Error, Kind, Result};
@@ -67,7 +68,11 @@ impl Bindings {
         driver: &str,
         id: &SecretString,
     ) -> Result<bool> {
-        let license_id = self.license_of(park, driver)?;
+        let license_id = match self.directory.license(park.as_str(), driver) {
+            License::Known(license) => license,
+            License::UnknownProfile => return Err(profile_unknown()),
+            License::Without => return Err(license_unknown()),
+        };
         let (license, packed) =
             (PackedId::new(license_id.as_str()), PackedId::new(id.expose_secret()));
         let ask = async |connection: &mut _| store::standing(connection, &license, &packed).await;
@@ -86,7 +91,11 @@ impl Bindings {
             Match::No | Match::UnknownId => return Err(mismatch()),
         }
 
-        let (parks, drivers) = self.profiles_of(&license_id);
+        let (mut parks, mut drivers) = (Vec::new(), Vec::new());
+        self.directory.each_profile(license_id.as_str(), |park, driver| {
+            parks.push(PackedId::new(park));
+            drivers.push(PackedId::new(driver));
+        });
         let bind = async |connection: &mut _| {
             store::bind(connection, &license, &packed, &parks, &drivers).await
         };
@@ -105,6 +114,10 @@ impl Bindings {
         }
         removed.map(|_| ())
     }
+}
+
+fn profile_unknown() -> Error {
+    Error::not_found(PROFILE_UNKNOWN, "This driver's profile is not known yet.")
 }
 
 fn license_unknown() -> Error {

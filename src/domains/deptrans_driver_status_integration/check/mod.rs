@@ -27,7 +27,7 @@ use crate::upstreams::driver_trackstory::DriverTrackstory;
 /// Checks of drivers.
 pub(super) struct Checks {
     database: Database,
-    directory: Arc<Directory>,
+    directory: Directory,
     positions: Positions,
     regions: Arc<Regions>,
     warning: Duration,
@@ -39,7 +39,7 @@ impl Checks {
     pub(super) fn new(
         settings: &CheckSettings,
         database: Database,
-        directory: Arc<Directory>,
+        directory: Directory,
         trackstory: DriverTrackstory,
         regions: Arc<Regions>,
         metrics: CheckMetrics,

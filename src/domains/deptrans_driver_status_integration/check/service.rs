@@ -34,10 +34,10 @@ impl Checks {
 
     fn ask(&self, driver: &DriverKey, at: Whereabouts) -> Asked {
         let (park, id) = (driver.park_id.as_str(), driver.driver_id.as_str());
-        let license = self.directory.license_of(park, id);
+        let license = self.directory.with_license(park, id, PackedId::new);
         let by_last_status = at == Whereabouts::NotAsked;
         Asked {
-            license: license.map(|license| PackedId::new(license.as_str())),
+            license,
             profile: by_last_status.then(|| (PackedId::new(park), PackedId::new(id))),
         }
     }

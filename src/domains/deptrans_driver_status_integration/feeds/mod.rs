@@ -11,6 +11,7 @@ mod metrics;
 mod model;
 mod numbers;
 mod pages;
+mod profiles;
 mod routes;
 mod settings;
 mod store;
@@ -24,7 +25,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use self::cursor::Position;
 use self::heads::Heads;
 pub(super) use self::metrics::FeedsMetrics;
-use self::model::{Profiles, Shown};
+use self::model::{Profile, Profiles, Shown};
 #[allow(unused_imports, reason = "the senders write to the feed of states")]
 pub(super) use self::numbers::{Feed, Numbers, numbers_taken, take_numbers};
 use self::pages::PageWriter;
@@ -39,7 +40,7 @@ use crate::platform::error::Result;
 pub(super) struct Feeds {
     database: Database,
     heads: Arc<Heads>,
-    directory: Arc<Directory>,
+    directory: Directory,
     metrics: FeedsMetrics,
 }
 
@@ -56,9 +57,9 @@ impl Feeds {
     pub(super) fn start(
         platform: &Platform,
         settings: &FeedsSettings,
-        directory: Arc<Directory>,
+        directory: Directory,
         metrics: FeedsMetrics,
-    ) -> Result<Arc<Self>> {
+    ) -> Result<Self> {
         let database = platform.database()?;
         let heads = Arc::new(Heads::new(settings.fresh()));
         let (kept, look) = (Arc::clone(&heads), settings.look());
@@ -70,7 +71,13 @@ impl Feeds {
             metrics.clone(),
             platform.shutdown.clone(),
         ));
-        Ok(Arc::new(Self { database, heads, directory, metrics }))
+        platform.runtime.spawn(profiles::follow(
+            database.clone(),
+            directory.clone(),
+            metrics.clone(),
+            platform.shutdown.clone(),
+        ));
+        Ok(Self { database, heads, directory, metrics })
     }
 
     /// A page of up to `limit` items behind `cursor`; from the beginning without.
@@ -99,7 +106,12 @@ impl Feeds {
 
     /// The profiles of a licence's driver, as this process knows them now.
     fn profiles_of(&self, license: &str) -> Profiles<'static> {
-        todo!()
+        let mut profiles = Vec::new();
+        self.directory.each_profile(license, |park, driver| {
+            let (park_id, driver_id) = (park.to_owned().into(), driver.to_owned().into());
+            profiles.push(Profile { park_id, driver_id });
+        });
+        profiles
     }
 }
 

@@ -50,7 +50,6 @@ impl Feed {
 /// For `concat!` in a statement that writes to a feed: a table expression `feed` of one row, which
 /// takes `count` numbers (SQL) of the feed (its name, a literal) and tells of them at the commit. The
 /// numbers are `base + 1` to `base + count`, the time of the change is `at`.
-#[allow(unused_macros, reason = "their writers come next")]
 macro_rules! numbers_taken {
     ($feed:literal, $count:literal) => {
         concat!(

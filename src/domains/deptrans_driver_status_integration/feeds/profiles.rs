@@ -4,7 +4,6 @@
 //! once the last of them has seen a change the item comes with it. What was taken from the cache is given
 //! again until its rows are numbered, also after a restart from the cache's dump.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::sql_types::{Array, BigInt, Binary};
@@ -57,7 +56,7 @@ renumber!(KnownStatuses, RenumberStatuses, "statuses", "session_statuses");
 /// Does so until the process stops.
 pub async fn follow(
     database: Database,
-    directory: Arc<Directory>,
+    directory: Directory,
     metrics: FeedsMetrics,
     stop: Shutdown,
 ) {

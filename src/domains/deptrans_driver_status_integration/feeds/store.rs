@@ -1,7 +1,7 @@
 //! What the feeds hold, as it is read behind a number.
 
 use diesel::Queryable;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use jiff_diesel::Timestamp as SqlTimestamp;
@@ -35,6 +35,18 @@ prepared_statement! {
     feed: &'a str => Text, " ORDER BY s.seq",
 }
 
+prepared_statement! {
+    struct LastNumbers<'a> returns (Text, BigInt);
+    "SELECT name, last_seq FROM deptrans.feeds WHERE name = ANY(",
+    names: &'a [&'a str] => Array<Text>, ")",
+}
+
+/// The name and the last number of each feed.
+pub async fn last_numbers(connection: &mut Connection) -> Result<Vec<(String, i64)>> {
+    let names = Feed::ALL.map(Feed::name);
+    Ok(LastNumbers { names: &names }.load(connection).await?)
+}
+
 /// Rows of a feed, and how far it had come when they were read.
 pub struct Read<R> {
     /// The feed's last number.
@@ -48,7 +60,7 @@ pub struct Read<R> {
 impl<R> Read<R> {
     fn new(rows: Vec<(i64, i64, Option<R>)>) -> Self {
         let (last_seq, forgotten_seq) =
-            rows.first().map_or((0, 0), |(last, forgotten, _)| (*last, *forgotten));
+            rows.as_slice().first().map_or((0, 0), |(last, forgotten, _)| (*last, *forgotten));
         Self { last_seq, forgotten_seq, rows: rows.into_iter().filter_map(|row| row.2).collect() }
     }
 }
