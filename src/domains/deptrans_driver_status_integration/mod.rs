@@ -3,7 +3,7 @@
 
 mod bindings;
 mod check;
-mod directory;
+pub mod directory;
 mod feeds;
 #[allow(dead_code, reason = "their users come next")]
 mod intake;
@@ -24,6 +24,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::bindings::{Bindings, BindingsMetrics};
 use self::check::{CheckMetrics, Checks};
+use self::directory::{Directory, DirectoryMetrics};
 use self::feeds::{Feeds, FeedsMetrics};
 use self::outside::Outside;
 use self::regions::Regions;
@@ -44,6 +45,8 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/deptrans");
 
 /// The domain.
 pub struct Deptrans {
+    directory_metrics: DirectoryMetrics,
+    directory: Slot<Directory>,
     outside: Slot<Outside>,
     feeds: Slot<Feeds>,
     feeds_metrics: FeedsMetrics,
@@ -58,6 +61,8 @@ impl Deptrans {
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
         Self {
+            directory_metrics: DirectoryMetrics::register(metrics),
+            directory: Slot::default(),
             outside: Slot::default(),
             feeds: Slot::default(),
             feeds_metrics: FeedsMetrics::register(metrics),
@@ -66,6 +71,28 @@ impl Deptrans {
             checks: Slot::default(),
             check_metrics: CheckMetrics::register(metrics),
         }
+    }
+
+    /// The caches, brought up by the first attempt to start that gets so far.
+    async fn directory(
+        &self,
+        platform: &Platform,
+        outside: &Outside,
+        settings: &DeptransSettings,
+    ) -> Result<Directory> {
+        if let Some(directory) = self.directory.get() {
+            return Ok(Directory::clone(directory));
+        }
+        let directory = Directory::start(
+            outside.sources.clone(),
+            settings.directory.clone(),
+            &settings.categories,
+            &self.directory_metrics,
+            platform.background(),
+        )
+        .await?;
+        self.directory.fill(directory.clone());
+        Ok(directory)
     }
 }
 
@@ -109,7 +136,7 @@ impl Domain for Deptrans {
             self.outside.fill(outside.clone());
             let database = platform.database()?;
             let regions = Arc::new(Regions::new(&settings.regions));
-            let directory = directory::Directory;
+            let directory = self.directory(platform, &outside, &settings).await?;
             let krt = Arc::new(krt::Gateway {});
             self.checks.fill(Checks::new(
                 &settings.check,
