@@ -33,7 +33,8 @@ pub struct IdPresence {
 impl IdPresence {
     /// Of what is bound to the licence.
     pub fn of(id: Option<&str>) -> Self {
-        let suffix = |id: &str| id.chars().skip(id.chars().count().saturating_sub(SUFFIX)).collect();
+        let suffix =
+            |id: &str| id.chars().skip(id.chars().count().saturating_sub(SUFFIX)).collect();
         Self { has_id: id.is_some(), id_suffix: id.map(suffix) }
     }
 }

@@ -87,8 +87,7 @@ prepared_statement! {
 
 /// The id that is bound to a licence.
 pub async fn id_of(connection: &mut Connection, license: &PackedId) -> Result<Option<PackedId>> {
-    let id: Option<Option<PackedId>> =
-        IdOf { license }.get_result(connection).await.optional()?;
+    let id: Option<Option<PackedId>> = IdOf { license }.get_result(connection).await.optional()?;
     Ok(id.flatten())
 }
 

@@ -64,8 +64,7 @@ struct Rounds {
 
 impl Positions {
     pub fn new(trackstory: DriverTrackstory, regions: Arc<Regions>, remember: Duration) -> Self {
-        let remembered =
-            Cache::builder().max_capacity(REMEMBERED).time_to_live(remember).build();
+        let remembered = Cache::builder().max_capacity(REMEMBERED).time_to_live(remember).build();
         let (rounds, ended) = (Mutex::default(), watch::Sender::new(0));
         Self(Arc::new(Inner { trackstory, regions, remembered, rounds, ended }))
     }
@@ -175,10 +174,8 @@ impl Inner {
             }
         };
         let region = |at: &Position| Some(self.regions.at(at.lat, at.lon)?.id);
-        let mut found: HashMap<Key, Option<i16>> = positions
-            .iter()
-            .map(|at| (joined(&at.park_id, &at.driver_id), region(at)))
-            .collect();
+        let mut found: HashMap<Key, Option<i16>> =
+            positions.iter().map(|at| (joined(&at.park_id, &at.driver_id), region(at))).collect();
         for key in keys {
             self.remembered.insert(Arc::clone(key), found.remove(key).flatten());
         }

@@ -25,11 +25,7 @@ pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
     responses((status = 200, body = Checked, description = "One item for each driver, in their order"),
         BodyProblems))]
 #[post("/internal/v1/drivers/check")]
-async fn check(
-    caller: Internal,
-    service: Live<Checks>,
-    body: Json<Check>,
-) -> Result<HttpResponse> {
+async fn check(caller: Internal, service: Live<Checks>, body: Json<Check>) -> Result<HttpResponse> {
     let items = service.0.check(&caller.context, body.value.drivers).await?;
     Ok(HttpResponse::Ok().json(Checked { items }))
 }

@@ -36,10 +36,7 @@ impl Checks {
         let (park, id) = (driver.park_id.as_str(), driver.driver_id.as_str());
         let license = self.directory.with_license(park, id, PackedId::new);
         let by_last_status = at == Whereabouts::NotAsked;
-        Asked {
-            license,
-            profile: by_last_status.then(|| (PackedId::new(park), PackedId::new(id))),
-        }
+        Asked { license, profile: by_last_status.then(|| (PackedId::new(park), PackedId::new(id))) }
     }
 
     fn judge(&self, driver: DriverKey, at: Whereabouts, found: &Found) -> CheckedDriver {
@@ -75,7 +72,9 @@ fn reason(found: &Found, now: Timestamp) -> Option<Reason> {
     match (found.has_id, found.is_active, ends_at) {
         (false, ..) => of(Code::NoId),
         (true, Some(true), None) => None,
-        (true, Some(true), Some(at)) if at > now => Some(Reason { code: Code::ShiftEndsAt, at: Some(at) }),
+        (true, Some(true), Some(at)) if at > now => {
+            Some(Reason { code: Code::ShiftEndsAt, at: Some(at) })
+        }
         (true, ..) => of(Code::NoActiveShift),
     }
 }

@@ -29,7 +29,11 @@ impl CheckSettings {
         let mut within = |holds: bool, key: &str, range: &str| {
             faults.require(holds, &format!("check.{key}"), &format!("must be in {range}"));
         };
-        within((0..=1_440).contains(&self.shift_warning_minutes), "shift_warning_minutes", "0..=1440");
+        within(
+            (0..=1_440).contains(&self.shift_warning_minutes),
+            "shift_warning_minutes",
+            "0..=1440",
+        );
         within((100..=600_000).contains(&self.position_ms), "position_ms", "100..=600000");
     }
 }

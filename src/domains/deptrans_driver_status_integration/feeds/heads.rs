@@ -148,9 +148,9 @@ impl Heads {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_head_is_known_after_a_look_and_as_long_as_it_is_fresh() {
-        let heads = Heads::new(Duration::from_secs(60));
+    #[tokio::test]
+    async fn a_head_is_known_after_a_look_and_as_long_as_it_is_fresh() {
+        let heads = Heads::new(Duration::from_mins(1));
         let ends_at = |seq| heads.ends_at(Feed::Bindings, seq).is_some();
         assert!(!ends_at(0), "before the first look");
         heads.saw(Feed::Bindings, 5, -1, Instant::now());
@@ -166,13 +166,13 @@ mod tests {
 
         let stale = Heads::new(Duration::ZERO);
         stale.saw(Feed::Bindings, 5, -1, Instant::now());
-        std::thread::sleep(Duration::from_millis(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
         assert!(stale.ends_at(Feed::Bindings, 5).is_none());
     }
 
     #[test]
     fn a_look_that_began_before_a_notification_takes_nothing_back() {
-        let heads = Heads::new(Duration::from_secs(60));
+        let heads = Heads::new(Duration::from_mins(1));
         heads.saw(Feed::Statuses, 5, -1, Instant::now());
         // A look begins and sees 5; meanwhile 6 is told.
         heads.notified("statuses 6");

@@ -16,10 +16,12 @@ use super::cursor::Position;
 use super::model::Shown;
 use super::store::Read;
 use crate::platform::context::Context;
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Error, Kind, Result};
 
-/// Most rows of one statement.
+/// Most rows of one statement, and the longest that it may take: far longer than it does, and short
+/// enough that pollers of a database that hangs are told so.
 const PIECE: usize = 1_000;
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A page that is being written.
 pub struct PageWriter<R> {
@@ -88,9 +90,10 @@ impl<R: Shown> PageWriter<R> {
 
     async fn next(&mut self) -> Result<Bytes> {
         let began = Instant::now();
-        let read = self.read().await.and_then(|read| {
-            self.position.check(read.last_seq, read.forgotten_seq).map(|()| read)
-        });
+        let read = self
+            .read()
+            .await
+            .and_then(|read| self.position.check(read.last_seq, read.forgotten_seq).map(|()| read));
         match read {
             Ok(read) => self.piece(&read, b"", began),
             Err(error) => {
@@ -106,7 +109,17 @@ impl<R: Shown> PageWriter<R> {
         let limit = i64::try_from(self.left.min(PIECE)).unwrap_or(i64::MAX);
         let after = self.position.seq;
         let read = async |connection: &mut _| R::read(connection, after, limit).await;
-        self.feeds.database.transaction(&self.context, read).await
+        let deadline = self.context.deadline.at_most(PATIENCE);
+        let context = Context { deadline, ..self.context.clone() };
+        let read = self.feeds.database.transaction(&context, read).await;
+        read.map_err(|error| match error.kind() {
+            Kind::DeadlineExceeded if !self.context.deadline.has_passed() => {
+                Error::unavailable("database_unavailable", "The database does not answer.")
+                    .with_retry_after(Duration::from_secs(1))
+                    .with_source(error)
+            }
+            _ => error,
+        })
     }
 
     fn piece(&mut self, read: &Read<R>, head: &[u8], began: Instant) -> Result<Bytes> {
@@ -142,8 +155,10 @@ impl<R: Shown> PageWriter<R> {
     fn end(&mut self, out: &mut Vec<u8>, has_more: bool, since_end: Duration) -> Result<()> {
         use std::io::Write as _;
         self.ended = true;
-        let behind = self.updated_at.filter(|_| has_more).map(|at| Timestamp::now().duration_since(at));
-        let lag_ms = behind.map_or(since_end.as_millis(), |behind| behind.as_millis().max(0).cast_unsigned());
+        let behind =
+            self.updated_at.filter(|_| has_more).map(|at| Timestamp::now().duration_since(at));
+        let lag_ms = behind
+            .map_or(since_end.as_millis(), |behind| behind.as_millis().max(0).cast_unsigned());
         let cursor = self.position.encode(R::FEED)?;
         write!(out, r#"],"cursor":"{cursor}","has_more":{has_more},"lag_ms":{lag_ms}}}"#)
             .map_err(Error::internal)

@@ -32,11 +32,7 @@ impl FeedsSettings {
             faults.require(holds, &format!("feeds.{key}"), &format!("must be in {range}"));
         };
         within((50..=10_000).contains(&self.look_ms), "look_ms", "50..=10000");
-        within(
-            (self.look_ms..=30_000).contains(&self.fresh_ms),
-            "fresh_ms",
-            "look_ms..=30000",
-        );
+        within((self.look_ms..=30_000).contains(&self.fresh_ms), "fresh_ms", "look_ms..=30000");
         within((1..=365).contains(&self.tombstone_days), "tombstone_days", "1..=365");
     }
 }

@@ -29,7 +29,7 @@ async fn a_full_read_goes_on_as_an_incremental_one() {
             "WITH feed AS (UPDATE deptrans.feeds SET last_seq = last_seq + 2 \
                WHERE name = 'bindings' RETURNING last_seq - 2 AS base) \
              UPDATE deptrans.profiles SET seq = base + CASE seq WHEN 5 THEN 1 ELSE 2 END, \
-               updated_at = clock_timestamp(), deptrans_id = 'new-' || seq FROM feed \
+               updated_at = clock_timestamp(), deptrans_id = ('new-' || seq)::bytea FROM feed \
              WHERE seq IN (5, 2000)",
         )
         .await;
