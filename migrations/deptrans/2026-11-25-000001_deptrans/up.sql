@@ -89,16 +89,18 @@ CREATE TABLE status_queue (
 -- driver who waits already changes none of its columns, unless he went on or off line.
 CREATE INDEX status_queue_due ON status_queue (off_line, due_at) WHERE due_at IS NOT NULL;
 
--- Events that could not be read. The body is sealed with `secrets.token_key`: it may hold anything.
+-- Messages of Kafka that are no events. The body (its beginning, where it is long) is sealed with
+-- `secrets.token_key`: it may hold anything.
 CREATE TABLE dead_letters (
     id          uuid        NOT NULL PRIMARY KEY,
     received_at timestamptz NOT NULL,
-    -- Kafka's coordinates; NULL of what came over HTTP.
-    topic       text,
-    partition   integer,
-    "offset"    bigint,
+    -- Its place in Kafka. (What came over HTTP is told to its sender, and not kept.)
+    topic       text        NOT NULL,
+    partition   integer     NOT NULL,
+    "offset"    bigint      NOT NULL,
+    -- A stable word and what it means; nothing of the body.
     reason      text        NOT NULL,
-    body        bytea,
+    body        bytea       NOT NULL,
     UNIQUE (topic, partition, "offset")
 );
 CREATE INDEX dead_letters_received ON dead_letters (received_at);
@@ -109,17 +111,22 @@ CREATE TABLE krt_token (
     -- Grows with each new token.
     version     bigint      NOT NULL DEFAULT 0,
     sealed      bytea,
+    -- By the regulator's clock; when it gave it, by ours.
     expires_at  timestamptz,
-    -- Who is getting a new one, and until when nobody else does.
+    obtained_at timestamptz,
+    -- Who is getting a new one, and until when nobody else does. A time without somebody: it failed,
+    -- and nobody tries again before.
     lease       uuid,
     lease_until timestamptz
 ) WITH (fillfactor = 50);
 INSERT INTO krt_token DEFAULT VALUES;
 
--- The pace of all instances together: when the next call to the regulator may leave.
+-- The pace of all instances together: when the next call to the regulator may leave, and when it last
+-- answered any of them.
 CREATE TABLE krt_pace (
-    single  boolean     NOT NULL PRIMARY KEY DEFAULT true CHECK (single),
-    next_at timestamptz NOT NULL DEFAULT '-infinity'
+    single      boolean     NOT NULL PRIMARY KEY DEFAULT true CHECK (single),
+    next_at     timestamptz NOT NULL DEFAULT '-infinity',
+    answered_at timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 INSERT INTO krt_pace DEFAULT VALUES;
 
@@ -131,6 +138,8 @@ CREATE TABLE krt_outages (
     caught_up_at  timestamptz,
     longest_queue bigint      NOT NULL DEFAULT 0,
     superseded    bigint      NOT NULL DEFAULT 0,
+    -- When an instance last counted the queue for it.
+    counted_at    timestamptz NOT NULL DEFAULT '-infinity',
     CONSTRAINT krt_outages_order CHECK (from_at <= to_at AND to_at <= caught_up_at)
 );
 CREATE UNIQUE INDEX krt_outages_open ON krt_outages ((true)) WHERE to_at IS NULL;

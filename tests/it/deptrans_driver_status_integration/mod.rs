@@ -1,5 +1,6 @@
-//! deptrans-driver-status-integration.
+//! deptrans-driver-status-integration: the domain's routes and behaviours, as others see them.
 
 mod feeds;
+mod intake;
 
 const DOMAIN: &str = "deptrans-driver-status-integration";
