@@ -29,8 +29,6 @@ use self::bindings::{Bindings, BindingsMetrics};
 use self::check::{CheckMetrics, Checks};
 use self::directory::{Directory, DirectoryMetrics};
 use self::feeds::{Feeds, FeedsMetrics};
-use self::outside::Outside;
-use self::regions::Regions;
 use self::intake::{Intake, IntakeMetrics};
 use self::krt::Gateway;
 use self::outages::Outages;
