@@ -10,6 +10,7 @@ mod listen;
 mod load;
 mod logs;
 mod migrations;
+mod mqtt;
 mod overload;
 mod problems;
 mod rig;

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod mosquitto;
 pub mod ports;
 pub mod postgres;
 pub mod process;
