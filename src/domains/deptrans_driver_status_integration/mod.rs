@@ -2,7 +2,6 @@
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
 mod feeds;
-#[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
 #[allow(dead_code, reason = "their users come next")]
 mod krt;
@@ -68,6 +67,10 @@ impl Domain for Deptrans {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
     }
 
+    fn uses_kafka(&self) -> bool {
+        true
+    }
+
     fn uses_secrets(&self) -> bool {
         true
     }
@@ -93,6 +96,8 @@ impl Domain for Deptrans {
     }
 
     fn dependencies(&self) -> Vec<ReadinessRow> {
-        self.outside.get().map(|outside| outside.rows()).unwrap_or_default()
+        let mut rows = self.outside.get().map(|outside| outside.rows()).unwrap_or_default();
+        rows.extend(self.intake.get().and_then(|intake| intake.row()));
+        rows
     }
 }

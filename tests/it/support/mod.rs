@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod kafka;
 pub mod ports;
 pub mod postgres;
 pub mod process;
