@@ -1,6 +1,7 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
+pub mod directory;
 mod feeds;
 mod intake;
 #[allow(dead_code, reason = "their users come next")]
@@ -17,6 +18,7 @@ use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::directory::{Directory, DirectoryMetrics};
 use self::intake::{Intake, IntakeMetrics};
 use self::outside::Outside;
 use self::settings::DeptransSettings;
@@ -36,6 +38,8 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/deptrans");
 
 /// The domain.
 pub struct Deptrans {
+    directory_metrics: DirectoryMetrics,
+    directory: Slot<Directory>,
     outside: Slot<Outside>,
     intake: Slot<Intake>,
     intake_metrics: IntakeMetrics,
@@ -46,10 +50,35 @@ impl Deptrans {
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
         Self {
+            directory_metrics: DirectoryMetrics::register(metrics),
+            directory: Slot::default(),
             outside: Slot::default(),
             intake: Slot::default(),
             intake_metrics: IntakeMetrics::register(metrics),
         }
+    }
+
+    #[allow(dead_code, reason = "started as soon as there are stand-ins to read from")]
+    /// The caches, brought up by the first attempt to start that gets so far.
+    async fn directory(
+        &self,
+        platform: &Platform,
+        outside: &Outside,
+        settings: &DeptransSettings,
+    ) -> Result<Directory> {
+        if let Some(directory) = self.directory.get() {
+            return Ok(Directory::clone(directory));
+        }
+        let directory = Directory::start(
+            outside.sources.clone(),
+            settings.directory.clone(),
+            &settings.categories,
+            &self.directory_metrics,
+            platform.background(),
+        )
+        .await?;
+        self.directory.fill(directory.clone());
+        Ok(directory)
     }
 }
 

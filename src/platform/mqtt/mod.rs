@@ -4,15 +4,26 @@
 //! kept over one (docs/decisions/mqtt.md). What comes in is handed to whoever subscribed, in the
 //! order in which the broker sent it; it may come more than once.
 
+mod connection;
+mod inbox;
+mod link;
+mod metrics;
+mod probe;
 mod topics;
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+pub use self::inbox::{Message, Messages};
+pub use self::probe::probe;
 pub use self::topics::TopicTemplate;
 
+use self::inbox::{Inbox, Limits};
+use self::link::{Claim, Outcome, Outgoing, State};
+use self::metrics::MqttMetrics;
 use super::config::mqtt::MqttSettings;
 use super::context::Deadline;
 use super::error::{Error, Result};
@@ -21,11 +32,15 @@ use super::telemetry::metrics::Metrics;
 
 /// The process's connection to the broker; clones are handles of the same.
 #[derive(Clone)]
-pub struct Mqtt(Arc<Shared>);
+pub struct Mqtt(Arc<Handle>);
 
-struct Shared {
-    settings: MqttSettings,
-    link: watch::Sender<Link>,
+/// When the last is dropped, the connection is closed.
+struct Handle {
+    state: Arc<State>,
+    outgoing: mpsc::Sender<Outgoing>,
+    places: Arc<Semaphore>,
+    /// Ends with the connection's thread.
+    ended: watch::Receiver<()>,
 }
 
 /// How the connection is.
@@ -57,72 +72,90 @@ impl From<PublishError> for Error {
     }
 }
 
-/// A message that came in.
-#[derive(Debug)]
-pub struct Message {
-    topic: String,
-    payload: Vec<u8>,
-}
-
-impl Message {
-    /// Where it was published.
-    #[must_use]
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
-    /// What it says; at most `max_payload_bytes`.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        &self.payload
-    }
-}
-
-/// One subscriber's end. When it is dropped, the broker is asked for no more.
-pub struct Messages(mpsc::UnboundedReceiver<Message>);
-
-impl Messages {
-    /// The next message; `None` when the connection was closed for good. May be dropped while it
-    /// waits.
-    pub async fn next(&mut self) -> Option<Message> {
-        self.0.recv().await
-    }
-}
-
 impl Mqtt {
     /// Begins to connect, and goes on until [`Mqtt::close`].
     ///
     /// # Errors
-    /// The settings cannot be used.
-    pub fn open(
-        settings: MqttSettings,
-        _metrics: &Metrics,
-        _runtime: &tokio::runtime::Handle,
-    ) -> Result<Self> {
-        let link = watch::Sender::new(Link { up: false, round: 0 });
-        Ok(Self(Arc::new(Shared { settings, link })))
+    /// The operating system gives no thread.
+    pub fn open(settings: MqttSettings, metrics: &Metrics) -> Result<Self> {
+        let metrics = MqttMetrics::register(metrics);
+        let limits = Limits {
+            payload_bytes: settings.max_payload_bytes,
+            waiting: settings.max_waiting,
+            waiting_bytes: settings.max_waiting_bytes,
+        };
+        let places = Arc::new(Semaphore::new(settings.max_in_flight));
+        let (outgoing, leaving) = mpsc::channel(settings.max_in_flight);
+        let inbox = Inbox::new(limits, metrics.clone());
+        let state = State::new(settings, inbox, metrics);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(Error::internal)?;
+        let (running, ended) = watch::channel(());
+        let shared = Arc::clone(&state);
+        let work = move || {
+            runtime.block_on(link::run(shared, leaving));
+            drop(running);
+        };
+        thread::Builder::new().name("mqtt".into()).spawn(work).map_err(Error::internal)?;
+        Ok(Self(Arc::new(Handle { state, outgoing, places, ended })))
     }
 
     /// Whether it was made of these settings.
     #[must_use]
     pub fn is_of(&self, settings: &MqttSettings) -> bool {
-        self.0.settings == *settings
+        self.0.state.settings == *settings
     }
 
     /// Publishes once, with quality of service 1 and never retained, and waits for the broker's
     /// acknowledgement: it says that the broker has it, not that anybody reads it. Dropping the
-    /// future does not call back what has left.
+    /// future calls back what has not left.
     ///
     /// # Errors
     /// `broker_unavailable`, at once when the link is down; [`PublishError`] tells whether it may
-    /// have left.
+    /// have left. `internal` for what can never be published.
     pub async fn publish(
         &self,
-        _topic: &str,
-        _payload: Vec<u8>,
-        _deadline: Deadline,
+        topic: &str,
+        payload: Vec<u8>,
+        deadline: Deadline,
     ) -> Result<(), PublishError> {
-        Err(PublishError::NotSent(broker_unavailable()))
+        let State { settings, metrics, .. } = self.0.state.as_ref();
+        if !inbox::is_topic(topic) || payload.len() > settings.max_payload_bytes {
+            let error = Error::internal("the topic is none, or the payload is too large");
+            return Err(PublishError::NotSent(error));
+        }
+        let outcome = self.send(topic, payload, deadline).await;
+        let (name, result) = match outcome {
+            Outcome::Acknowledged => ("acknowledged", Ok(())),
+            Outcome::NotSent => ("not_sent", Err(PublishError::NotSent(broker_unavailable()))),
+            Outcome::Unknown => ("unknown", Err(PublishError::Unknown(broker_unavailable()))),
+        };
+        metrics.published.with_label_values(&[name]).inc();
+        result
+    }
+
+    async fn send(&self, topic: &str, payload: Vec<u8>, deadline: Deadline) -> Outcome {
+        if !self.is_up() {
+            return Outcome::NotSent;
+        }
+        let place = deadline.run(Arc::clone(&self.0.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Outcome::NotSent };
+        let (answer, answered) = oneshot::channel();
+        let withdrawn_when_dropped = Withdraw(Arc::default());
+        let claim = Arc::clone(&withdrawn_when_dropped.0);
+        let topic = topic.to_owned();
+        let message = Outgoing { topic, payload, deadline, claim, place, answer };
+        // There are as many places in the queue as in flight.
+        if self.0.outgoing.try_send(message).is_err() {
+            return Outcome::NotSent;
+        }
+        match deadline.run(answered).await {
+            Ok(Ok(outcome)) => outcome,
+            _ if withdrawn_when_dropped.0.withdraw() => Outcome::NotSent,
+            _ => Outcome::Unknown,
+        }
     }
 
     /// Subscribes, now and after every reconnection. Until the broker has granted it, the link is
@@ -130,26 +163,29 @@ impl Mqtt {
     ///
     /// # Errors
     /// It is not a topic filter.
-    pub fn subscribe(&self, _filter: &str) -> Result<Messages> {
-        Ok(Messages(mpsc::unbounded_channel().1))
+    pub fn subscribe(&self, filter: &str) -> Result<Messages> {
+        if !inbox::is_filter(filter) {
+            return Err(Error::internal("this is not a topic filter"));
+        }
+        Ok(self.0.state.inbox.subscribe(filter))
     }
 
     /// How the connection is, now and later.
     #[must_use]
     pub fn link(&self) -> watch::Receiver<Link> {
-        self.0.link.subscribe()
+        self.0.state.link.subscribe()
     }
 
     /// Whether it can be published now.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.0.link.borrow().up
+        self.0.state.link.borrow().up
     }
 
     /// What is wrong, in a stable word; `None` when the link is up.
     #[must_use]
     pub fn trouble(&self) -> Option<&'static str> {
-        (!self.is_up()).then_some("not_connected")
+        self.0.state.trouble().map(|trouble| trouble.0)
     }
 
     /// The broker's row of `/readyz`.
@@ -159,7 +195,19 @@ impl Mqtt {
     }
 
     /// Disconnects in order; streams end, and nothing connects again. Takes at most `patience`.
-    pub async fn close(&self, _patience: Duration) {}
+    pub async fn close(&self, patience: Duration) {
+        self.0.state.closing.send_replace(Some(patience));
+        let _ = tokio::time::timeout(patience, self.0.ended.clone().changed()).await;
+    }
+}
+
+/// Takes a message back, unless it has left.
+struct Withdraw(Arc<Claim>);
+
+impl Drop for Withdraw {
+    fn drop(&mut self) {
+        self.0.withdraw();
+    }
 }
 
 fn broker_unavailable() -> Error {

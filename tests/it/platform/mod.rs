@@ -11,6 +11,7 @@ mod listen;
 mod load;
 mod logs;
 mod migrations;
+mod mqtt;
 mod overload;
 mod problems;
 mod rig;

@@ -1,20 +1,8 @@
 //! TLS to PostgreSQL: with a CA file there is no connection without it.
 
-use std::process::Command;
-
+use crate::support::mosquitto::make_certificates;
 use crate::support::process::{Folder, Server};
 use crate::support::{aside, postgres::Postgres};
-
-/// Makes a CA and a certificate for 127.0.0.1 in `folder`.
-fn make_certificates(folder: &Folder) {
-    folder.file("leaf.ext", "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
-    let steps = "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca \
-         && openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server \
-         && openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
-            -extfile leaf.ext -out server.pem";
-    let made = Command::new("sh").args(["-c", steps]).current_dir(folder.path()).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
 
 /// Lets the server itself write the file into its data folder, readable by nobody else.
 const CONFIG: &str = "domains = ['fleet-customers']\n[http]\ndrain_ms = 0\n";

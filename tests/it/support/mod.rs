@@ -4,6 +4,7 @@ pub mod app;
 pub mod client;
 pub mod database;
 pub mod kafka;
+pub mod mosquitto;
 pub mod ports;
 pub mod postgres;
 pub mod process;
