@@ -163,9 +163,8 @@ async fn a_cabinet_speaks_only_for_itself() {
     rig.cabinet.set_faults(CabinetFaults { ignores: true, ..CabinetFaults::default() });
     let booking = rig.book("pickup", 1).await;
     rig.execute(&booking, json!({})).await.problem(504, "cabinet_no_answer");
-    let id: Uuid =
-        rig.app.database().query("SELECT id FROM scooter_accumulator.commands", &[]).await[0]
-            .get(0);
+    let sql = "SELECT id::text FROM scooter_accumulator.commands";
+    let id: String = rig.app.database().query(sql, &[]).await[0].get(0);
     other.publish(None, event("command_result", json!({"command_id": id, "ok": true})).to_string());
     rig.heard("command_result", "unknown_command", 1).await;
     assert_eq!(rig.booking(&booking).await["status"], "unknown");

@@ -5,6 +5,7 @@ mod events;
 mod execute;
 mod flow;
 mod polling;
+mod recovery;
 mod settling;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use super::DOMAIN;
 use crate::support::app::TestApp;
 use crate::support::client::{Caller, Reply};
+use crate::support::database::TestDatabase;
 use crate::support::eventually;
 use crate::support::mosquitto::Mosquitto;
 
@@ -53,8 +55,16 @@ impl Rig {
 
     /// One whose server differs in this TOML.
     async fn with(config: &str) -> Self {
+        Self::on(None, config).await
+    }
+
+    /// One on a database that was made before.
+    async fn on(database: Option<TestDatabase>, config: &str) -> Self {
         let broker = Mosquitto::start(&CABINETS).await;
-        let builder = TestApp::builder().domains(&[DOMAIN]).config(broker.section());
+        let mut builder = TestApp::builder().domains(&[DOMAIN]).config(broker.section());
+        if let Some(database) = database {
+            builder = builder.database(database);
+        }
         let app = builder.config(QUICK).config(config).start().await;
         app.connected("mqtt").await;
         let backend = app.internal(DOMAIN);
