@@ -52,7 +52,8 @@ impl Crowd {
     }
 
     async fn book(&self) -> String {
-        let body = json!({"cabinet_id": "cab-1", "contractor_id": "t", "kind": "pickup", "count": 1});
+        let body =
+            json!({"cabinet_id": "cab-1", "contractor_id": "t", "kind": "pickup", "count": 1});
         let booking = self.last().post("bookings", body).await.expect(201);
         booking["id"].as_str().unwrap().to_owned()
     }
@@ -84,13 +85,14 @@ async fn an_answer_that_finds_its_process_gone_is_heard_by_the_next() {
     crowd.cabinet.set_faults(CabinetFaults { holds: true, ..CabinetFaults::default() });
     let (backend, waited) = (crowd.last(), booking.clone());
     let call = actix_web::rt::spawn(async move {
-        backend.try_send(
-            actix_web::http::Method::POST,
-            &format!("bookings/{waited}/execute"),
-            Some("{}".into()),
-        )
-        .await
-        .is_ok()
+        backend
+            .try_send(
+                actix_web::http::Method::POST,
+                &format!("bookings/{waited}/execute"),
+                Some("{}".into()),
+            )
+            .await
+            .is_ok()
     });
     eventually("the door opens", async || crowd.cabinet.openings().len() == 1).await;
     drop(crowd.servers.remove(0));
@@ -249,10 +251,8 @@ async fn without_a_database_nothing_is_sent_to_any_cabinet() {
     assert!([503, 504].contains(&reply.status), "{}", reply.text());
     proxy.set(Mode::Pass);
     // Whatever had been written, it comes to an end in which the booking can be executed.
-    eventually("it can be executed", async || {
-        rig.execute(&booking, json!({})).await.status == 200
-    })
-    .await;
+    eventually("it can be executed", async || rig.execute(&booking, json!({})).await.status == 200)
+        .await;
     rig.becomes(&booking, "completed").await;
     assert_eq!(rig.openings().values().copied().collect::<Vec<_>>(), [1]);
     rig.assert_sound().await;
