@@ -5,7 +5,6 @@ mod bindings;
 mod check;
 pub mod directory;
 mod feeds;
-#[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
 mod krt;
 mod outages;
@@ -176,6 +175,10 @@ impl Domain for Deptrans {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
     }
 
+    fn uses_kafka(&self) -> bool {
+        true
+    }
+
     fn uses_secrets(&self) -> bool {
         true
     }
@@ -236,6 +239,8 @@ impl Domain for Deptrans {
     }
 
     fn dependencies(&self) -> Vec<ReadinessRow> {
-        self.outside.get().map(|outside| outside.rows()).unwrap_or_default()
+        let mut rows = self.outside.get().map(|outside| outside.rows()).unwrap_or_default();
+        rows.extend(self.intake.get().and_then(|intake| intake.row()));
+        rows
     }
 }

@@ -42,9 +42,9 @@ macro_rules! renumber {
                 ") WITH ORDINALITY AS g(license, n)), ",
                 numbers_taken!($feed, "SELECT count(*) FROM given"),
                 ", again AS (UPDATE deptrans.", $table, " t \
-     SET seq = feed.base + given.n, updated_at = feed.at \
-     FROM feed, given WHERE t.driver_license_pd_id = given.license RETURNING 1) \
-   SELECT count(*) FROM again"
+SET seq = feed.base + given.n, updated_at = feed.at \
+FROM feed, given WHERE t.driver_license_pd_id = given.license RETURNING 1) \
+SELECT count(*) FROM again"
             ),
         }
     };

@@ -44,18 +44,18 @@ macro_rules! forget {
             struct $name<'a> returns BigInt;
             concat!(
                 "WITH gone AS (DELETE FROM deptrans.", $table, " WHERE seq IN \
-   (SELECT seq FROM deptrans.", $table, " WHERE ", $value, " IS NULL \
-      AND updated_at < now() - make_interval(days => "
+(SELECT seq FROM deptrans.", $table, " WHERE ", $value, " IS NULL \
+AND updated_at < now() - make_interval(days => "
             ),
             days: &'a i32 => Integer,
             ") ORDER BY updated_at LIMIT ",
             limit: i64 => BigInt,
             concat!(
                 ") RETURNING seq), \
- told AS (UPDATE deptrans.feeds SET forgotten_seq = GREATEST(forgotten_seq, \
-   (SELECT max(seq) FROM gone)) WHERE name = '", $feed, "' \
-   AND EXISTS (SELECT FROM gone)) \
- SELECT count(*) FROM gone"
+told AS (UPDATE deptrans.feeds SET forgotten_seq = GREATEST(forgotten_seq, \
+(SELECT max(seq) FROM gone)) WHERE name = '", $feed, "' \
+AND EXISTS (SELECT FROM gone)) \
+SELECT count(*) FROM gone"
             ),
         }
     };
