@@ -54,10 +54,11 @@ impl Deptrans {
             directory_metrics: DirectoryMetrics::register(metrics),
             directory: Slot::default(),
             outside: Slot::default(),
+            intake: Slot::default(),
+            intake_metrics: IntakeMetrics::register(metrics),
         }
     }
 
-    #[allow(dead_code, reason = "started as soon as there are stand-ins to read from")]
     /// The caches, brought up by the first attempt to start that gets so far.
     async fn directory(
         &self,
@@ -78,10 +79,6 @@ impl Deptrans {
         .await?;
         self.directory.fill(directory.clone());
         Ok(directory)
-            outside: Slot::default(),
-            intake: Slot::default(),
-            intake_metrics: IntakeMetrics::register(metrics),
-        }
     }
 }
 
@@ -118,8 +115,8 @@ impl Domain for Deptrans {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
             let outside = Outside::open(platform, &settings)?;
+            let _directory = self.directory(platform, &outside, &settings).await?;
             self.outside.fill(outside);
-            self.outside.fill(Outside::open(platform, &settings)?);
             self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
             Ok(())
         })
