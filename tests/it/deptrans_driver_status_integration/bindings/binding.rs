@@ -18,8 +18,8 @@ async fn an_id_is_bound_once_the_regulator_confirms_it() {
     );
     let profile = json!({"park_id": driver.park, "driver_id": driver.driver});
     assert_eq!(item["profiles"], json!([profile]));
-    let asked = world.app.sandbox.last("krt", CHECK).expect("it was asked");
-    let asked: Value = serde_json::from_slice(&asked.body).expect("JSON");
+    let (_, asked) = world.app.sandbox.last_request("krt", "check").expect("it was asked");
+    let asked: Value = serde_json::from_slice(&asked).expect("JSON");
     assert_eq!(asked, json!({"driver_id": id, "license_number": driver.license.number}));
     assert_eq!(world.outcomes("bound").await, 1);
 }
@@ -71,7 +71,8 @@ async fn nobody_is_told_of_who_has_no_licence_or_is_not_known() {
     let world = World::start().await;
     let without = world.app.sandbox.driver(7);
     assert!(without.license.is_none());
-    for (park, driver) in [(without.park_id.as_str(), without.driver_id.as_str()), ("park-1", "x")] {
+    for (park, driver) in [(without.park_id.as_str(), without.driver_id.as_str()), ("park-1", "x")]
+    {
         let caller = world.app.driver(DOMAIN, park, driver);
         assert_eq!(caller.get(ID).await.expect(200), json!({"has_id": false}));
     }

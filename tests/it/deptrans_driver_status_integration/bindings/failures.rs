@@ -32,10 +32,8 @@ async fn while_the_regulator_is_away_nothing_is_stored() {
         assert_eq!(driver.presence().await, json!({"has_id": false}));
     }
     world.app.sandbox.clear_fault("krt");
-    eventually("it is bound", async || {
-        driver.give(&driver.license.krt_id).await.status == 200
-    })
-    .await;
+    eventually("it is bound", async || driver.give(&driver.license.krt_id).await.status == 200)
+        .await;
 }
 
 #[actix_web::test]
@@ -65,10 +63,8 @@ async fn while_personal_is_away_nothing_is_stored() {
         assert_eq!((world.bindings().await, world.checks()), (0, 0));
     }
     world.app.sandbox.clear_fault("personal");
-    eventually("it is bound", async || {
-        driver.give(&driver.license.krt_id).await.status == 200
-    })
-    .await;
+    eventually("it is bound", async || driver.give(&driver.license.krt_id).await.status == 200)
+        .await;
 }
 
 #[actix_web::test]

@@ -31,10 +31,7 @@ async fn who_is_not_known_or_has_no_licence_has_nothing_to_bind_to() {
     let license = json!({"license_pd_id": "not-of-personal"});
     world.app.sandbox.set_profile("park-1", "odd", &license).unwrap();
     let odd = world.app.driver(DOMAIN, "park-1", "odd");
-    eventually("the profile is known", async || {
-        give(&odd, "123456").await.status == 409
-    })
-    .await;
+    eventually("the profile is known", async || give(&odd, "123456").await.status == 409).await;
     give(&odd, "123456").await.problem(409, "driver_license_unknown");
     assert_eq!((world.checks(), world.bindings().await), (0, 0));
     assert!(world.outcomes("unknown_license").await >= 3);

@@ -35,6 +35,11 @@ async fn only_back_end_services_remove() {
     let world = World::start().await;
     let driver = world.app.caller("test-driver", DOMAIN, "internal");
     driver.delete("id/license").await.problem(403, "forbidden");
-    world.internal.without("Authorization").delete("id/license").await.problem(401, "unauthenticated");
+    world
+        .internal
+        .without("Authorization")
+        .delete("id/license")
+        .await
+        .problem(401, "unauthenticated");
     world.internal.delete("id/with%20space").await.problem(404, "not_found");
 }

@@ -16,10 +16,8 @@ fn leaks<'a>(text: &'a str, secrets: &[String]) -> Vec<&'a str> {
         bytes.join(", ")
     };
     let hex = |secret: &String| secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let all: Vec<String> = secrets
-        .iter()
-        .flat_map(|secret| [secret.clone(), numbers(secret), hex(secret)])
-        .collect();
+    let all: Vec<String> =
+        secrets.iter().flat_map(|secret| [secret.clone(), numbers(secret), hex(secret)]).collect();
     text.lines().filter(|line| all.iter().any(|secret| line.contains(secret.as_str()))).collect()
 }
 
@@ -121,10 +119,7 @@ async fn nothing_is_shown_at(level: &str) {
         }
         world.proxy.set(Mode::Pass);
     }
-    eventually("the database is back", async || {
-        world.caller(0).get(ID).await.status == 200
-    })
-    .await;
+    eventually("the database is back", async || world.caller(0).get(ID).await.status == 200).await;
     let metrics = world.server.anonymous().get("metrics").await.text();
     world.server.signal("TERM");
     assert!(world.server.wait(crate::support::PATIENCE).await.is_some());

@@ -99,7 +99,8 @@ async fn the_end_of_a_shift_is_told_when_it_is_near() {
     assert!(left.as_mins() >= 25 && left.as_mins() <= 30, "{item}");
     assert!(world.check(4).await["reasons"][0]["at"].is_null());
 
-    let early = format!("{BLOCKS}[deptrans_driver_status_integration.check]\nshift_warning_minutes = 10\n");
+    let early =
+        format!("{BLOCKS}[deptrans_driver_status_integration.check]\nshift_warning_minutes = 10\n");
     let other = self::world(&early).await;
     assert_eq!(other.check(3).await, verdict(true, &[]));
 }

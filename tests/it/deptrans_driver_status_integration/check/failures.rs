@@ -17,10 +17,8 @@ async fn without_a_database_nobody_is_let_through_or_held_up_by_mistake() {
         proxy.set(mode);
         world.ask(&[world.key(0)]).await.problem(503, "database_unavailable");
         proxy.set(Mode::Pass);
-        eventually("it is answered again", async || {
-            world.ask(&[world.key(0)]).await.status == 200
-        })
-        .await;
+        eventually("it is answered again", async || world.ask(&[world.key(0)]).await.status == 200)
+            .await;
     }
 }
 

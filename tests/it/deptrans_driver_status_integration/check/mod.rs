@@ -96,7 +96,8 @@ impl World {
         let mut answer = self.ask(&[self.key(index)]).await.expect(200);
         let mut item = answer["items"][0].take();
         let members = item.as_object_mut().expect("an item");
-        let key = json!({"park_id": members.remove("park_id"), "driver_id": members.remove("driver_id")});
+        let key =
+            json!({"park_id": members.remove("park_id"), "driver_id": members.remove("driver_id")});
         assert_eq!(key, self.key(index));
         item
     }
