@@ -183,7 +183,7 @@ async fn answers_to_nothing_are_counted() {
 async fn what_is_gone_without_anybody_is_lost_and_flagged() {
     let rig = Rig::start().await;
     rig.cabinet.take_by_force(1).unwrap();
-    rig.cabinet.report();
+    rig.cabinet.shut(1).unwrap();
     rig.comes_to("acc-1", &Value::Null).await;
     let lost = rig.backend.get("accumulators/acc-1").await.expect(200);
     assert_eq!(lost["flagged"], true);

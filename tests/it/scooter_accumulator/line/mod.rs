@@ -72,6 +72,10 @@ impl Rig {
         app.sandbox.cabinets().use_broker(Broker { url, password: "{cabinet_id}-secret".into() });
         let body = json!({"id": "cab-1", "lat": 55.75, "lon": 37.61, "cell_count": 5});
         backend.post("cabinets", body).await.expect(201);
+        for id in ["acc-1", "acc-2", "acc-3"] {
+            let body = json!({"id": id, "charge": 1, "place": null});
+            backend.post("accumulators", body).await.expect(201);
+        }
         let cabinet = app.sandbox.cabinets().add("cab-1", cells()).unwrap();
         let rig = Self { broker, app, backend, cabinet };
         rig.charged("cab-1", 3).await;
@@ -131,7 +135,12 @@ impl Rig {
     /// Waits until an accumulator is there.
     async fn comes_to(&self, accumulator: &str, place: &Value) {
         let what = format!("{accumulator} is at {place}");
-        eventually(&what, async || self.place_of(accumulator).await == *place).await;
+        let path = format!("accumulators/{accumulator}");
+        let there = async || {
+            let shown = self.backend.get(&path).await;
+            shown.status == 200 && shown.json()["place"] == *place
+        };
+        eventually(&what, there).await;
     }
 
     /// Gives `t` accumulators that nobody had before.

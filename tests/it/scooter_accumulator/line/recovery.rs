@@ -63,6 +63,14 @@ impl Crowd {
         caller(self.servers.last().unwrap())
     }
 
+    async fn is_the_technicians(&self, accumulator: &str) {
+        let path = format!("accumulators/{accumulator}");
+        eventually("it is the technician's", async || {
+            self.last().get(&path).await.json()["place"] == technician()
+        })
+        .await;
+    }
+
     async fn becomes(&self, booking: &str, status: &str) {
         let path = format!("bookings/{booking}");
         eventually(status, async || self.last().get(&path).await.json()["status"] == status).await;
@@ -100,9 +108,8 @@ async fn an_answer_that_finds_its_process_gone_is_heard_by_the_next() {
     crowd.spawn().await;
     crowd.cabinet.release(false);
     // In time or late: both times the accumulator is the technician's.
+    crowd.is_the_technicians("acc-1").await;
     crowd.becomes(&booking, "executing").await;
-    let shown = crowd.last().get("accumulators/acc-1").await.expect(200);
-    assert_eq!(shown["place"], technician());
     let done = execute(&crowd.last(), &booking, json!({})).await.expect(200);
     assert_eq!(done["cells"][0]["outcome"], "opened");
     assert_eq!(crowd.cabinet.openings().len(), 1);
@@ -119,9 +126,8 @@ async fn an_answer_that_nobody_heard_is_found_out_by_the_next_process() {
     crowd.cabinet.set_faults(CabinetFaults::default());
     // Whatever its time was: the next process asks the cabinet.
     crowd.spawn().await;
+    crowd.is_the_technicians("acc-1").await;
     crowd.becomes(&booking, "executing").await;
-    let shown = crowd.last().get("accumulators/acc-1").await.expect(200);
-    assert_eq!(shown["place"], technician());
 }
 
 #[actix_web::test]

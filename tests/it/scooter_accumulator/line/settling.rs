@@ -24,7 +24,7 @@ async fn what_was_left_inside_is_the_cabinets_again() {
     let history = rig.backend.get("accumulators/acc-1/history").await.expect(200);
     let kinds: Vec<&Value> =
         history["items"].as_array().unwrap().iter().map(|it| &it["kind"]).collect();
-    assert_eq!(kinds, ["settled", "unlocked", "reported"]);
+    assert_eq!(kinds, ["settled", "unlocked", "reported", "created"]);
     assert_eq!(history["items"][0]["booking_id"], booking.as_str());
     // It can be booked again.
     rig.charged("cab-1", 2).await;
