@@ -75,7 +75,6 @@ impl Deptrans {
     }
 
     /// The caches, brought up by the first attempt to start that gets so far.
-    #[allow(dead_code, reason = "started as soon as there are stand-ins to read from")]
     async fn directory(
         &self,
         platform: &Platform,
@@ -172,6 +171,7 @@ impl Domain for Deptrans {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
             let outside = Outside::open(platform, &settings)?;
+            let directory = self.directory(platform, &outside, &settings).await?;
             self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
             let database = platform.database()?;
             let gateway = Gateway::new(
@@ -182,9 +182,7 @@ impl Domain for Deptrans {
             );
             let gateway = Arc::new(gateway);
             self.outages.fill(Outages::new(database.clone()));
-            if let Some(directory) = self.directory.get() {
-                self.send(platform, &settings, &outside, Directory::clone(directory), gateway)?;
-            }
+            self.send(platform, &settings, &outside, directory, gateway)?;
             self.outside.fill(outside);
             Ok(())
         })
