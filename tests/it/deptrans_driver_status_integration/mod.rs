@@ -4,5 +4,10 @@ mod bindings;
 mod check;
 mod feeds;
 mod intake;
+mod krt;
+mod outages;
+mod rig;
+mod sending;
+mod supply;
 
 const DOMAIN: &str = "deptrans-driver-status-integration";
