@@ -1,3 +1,6 @@
-//! The domain's routes and behaviours, as others see them.
+//! deptrans-driver-status-integration: the domain's routes and behaviours, as others see them.
 
+mod feeds;
 mod intake;
+
+const DOMAIN: &str = "deptrans-driver-status-integration";
