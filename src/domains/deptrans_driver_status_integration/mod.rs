@@ -206,7 +206,7 @@ impl Domain for Deptrans {
                 platform.seal()?,
             ));
             let regions = Arc::new(Regions::new(&settings.regions));
-            let directory = Directory::empty(&self.directory_metrics);
+            let directory = self.directory(platform, &outside, &settings).await?;
             self.feeds.fill(Feeds::start(
                 platform,
                 &settings.feeds,
@@ -223,16 +223,14 @@ impl Domain for Deptrans {
             ));
             self.bindings.fill(Bindings {
                 database: database.clone(),
-                directory,
+                directory: directory.clone(),
                 personal: outside.personal.clone(),
                 krt: Arc::clone(&gateway),
                 metrics: self.bindings_metrics.clone(),
             });
             self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
             self.outages.fill(Outages::new(database));
-            if let Some(directory) = self.directory.get() {
-                self.send(platform, &settings, &outside, Directory::clone(directory), gateway)?;
-            }
+            self.send(platform, &settings, &outside, directory, gateway)?;
             self.outside.fill(outside);
             Ok(())
         })

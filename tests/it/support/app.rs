@@ -30,6 +30,19 @@ const CALLERS: [(&str, &str); 6] = [
 /// `secrets.token_key` of every test server.
 pub const TOKEN_KEY: &str = "dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=";
 
+/// The outside services, by their names in the configuration, and their stand-ins.
+const UPSTREAMS: [(&str, &str); 9] = [
+    ("personal", "personal"),
+    ("int_api", "int-api"),
+    ("fleet_parks", "fleet-parks"),
+    ("parks", "parks"),
+    ("feeds", "feeds"),
+    ("driver_profiles", "driver-profiles"),
+    ("driver_categories", "driver-categories-api"),
+    ("driver_trackstory", "driver-trackstory"),
+    ("krt", "krt"),
+];
+
 /// Where no PostgreSQL is.
 pub const NO_DATABASE: &str = "postgres://fleet:fleet@127.0.0.1:9/fleet";
 
@@ -100,11 +113,19 @@ pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
         "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndrain_ms = 0\ngrace_ms = 5000\n\
          [telemetry]\nlog = 'warn'\n\
          [database]\nurl = '{database}'\npool_size = 8\n\
-         [kafka]\nbrokers = ''\n\
-         [secrets]\ntoken_key = '{TOKEN_KEY}'\n"
+         [kafka]
+brokers = ''
+\
+         [secrets]
+token_key = '{TOKEN_KEY}'
+\
+         [deptrans_driver_status_integration.krt]
+login = 'fleet'
+password = 'sandbox'
+"
     );
-    for stand_in in ["personal", "int-api", "fleet-parks", "parks", "feeds"] {
-        let (name, base_url) = (stand_in.replace('-', "_"), sandbox.base_url(stand_in));
+    for (name, stand_in) in UPSTREAMS {
+        let base_url = sandbox.base_url(stand_in);
         write!(text, "[upstreams.{name}]\nbase_url = '{base_url}'\ntoken = 'test-fleet'\n")
             .expect("a text takes it");
     }
@@ -156,11 +177,32 @@ impl TestApp {
         self.database.as_ref().expect("a server with a database")
     }
 
-    /// Waits until it serves and everything it depends on is well.
+    /// Waits until it serves and everything it depends on is well; but for brokers, of which most tests
+    /// have none.
     pub async fn ready(&self) {
+        let is_well = |row: &Value| row["status"] == "ok";
+        let is_broker = |row: &Value| row["name"] == "mqtt" || row["name"] == "kafka";
         eventually("/readyz says ready", async || {
             let answer = self.root.try_send(actix_web::http::Method::GET, "readyz", None).await;
-            answer.is_ok_and(|reply| reply.status == 200 && reply.json()["status"] == "ready")
+            answer.is_ok_and(|reply| {
+                let state = reply.json();
+                let rows = |what: &str| state[what].as_array().cloned().unwrap_or_default();
+                let mut dependencies = rows("dependencies");
+                dependencies.retain(|row| !is_broker(row));
+                reply.status == 200
+                    && rows("domains").iter().all(is_well)
+                    && dependencies.iter().all(is_well)
+            })
+        })
+        .await;
+    }
+
+    /// Waits until a broker is connected, too.
+    pub async fn connected(&self, broker: &str) {
+        eventually("/readyz names the broker as well", async || {
+            let state = self.root.get("readyz").await.json();
+            let rows = state["dependencies"].as_array().cloned().unwrap_or_default();
+            rows.iter().any(|row| row["name"] == broker && row["status"] == "ok")
         })
         .await;
     }
