@@ -17,7 +17,7 @@ fetch() {
   [ "$(cat "$HOME_DIR/fetched" 2>/dev/null)" != "$wanted" ] || return 0
   tools/local/install.sh java
   say "fetching Apache Kafka (43 MB) from Maven Central"
-  rm -rf "$HOME_DIR/lib"
+  rm -rf "${HOME_DIR:?}/lib"
   if ! timeout 600 mvn -B -q -f tools/local/kafka/pom.xml dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$HOME_DIR/lib" </dev/null >"$LOG/kafka-fetch.log" 2>&1; then
     say "Kafka could not be fetched (see .local/log/kafka-fetch.log)"
