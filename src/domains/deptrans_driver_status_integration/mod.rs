@@ -5,15 +5,19 @@ pub mod directory;
 mod feeds;
 #[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
-#[allow(dead_code, reason = "their users come next")]
 mod krt;
+mod outages;
 mod outside;
-#[allow(dead_code, reason = "their users come next")]
 mod regions;
+mod retention;
+mod sending;
 mod settings;
+mod supply;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
@@ -21,12 +25,17 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::directory::{Directory, DirectoryMetrics};
 use self::intake::{Intake, IntakeMetrics};
+use self::krt::Gateway;
+use self::outages::Outages;
 use self::outside::Outside;
+use self::regions::Regions;
+use self::sending::{Drivers, Rest, Sender, SendingMetrics};
 use self::settings::DeptransSettings;
+use self::supply::SupplyMetrics;
 use crate::platform::config::{Config, Fault};
 use crate::platform::database::migrations::Migrations;
 use crate::platform::domain::{Domain, Platform, Slot};
-use crate::platform::error::Result;
+use crate::platform::error::{Error, Result};
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
 
@@ -44,6 +53,9 @@ pub struct Deptrans {
     outside: Slot<Outside>,
     intake: Slot<Intake>,
     intake_metrics: IntakeMetrics,
+    outages: Slot<Outages>,
+    sending_metrics: SendingMetrics,
+    supply_metrics: SupplyMetrics,
 }
 
 impl Deptrans {
@@ -56,6 +68,9 @@ impl Deptrans {
             outside: Slot::default(),
             intake: Slot::default(),
             intake_metrics: IntakeMetrics::register(metrics),
+            outages: Slot::default(),
+            sending_metrics: SendingMetrics::register(metrics),
+            supply_metrics: SupplyMetrics::register(metrics),
         }
     }
 
@@ -80,6 +95,45 @@ impl Deptrans {
         self.directory.fill(directory.clone());
         Ok(directory)
     }
+
+    /// Begins what runs beside the requests: senders, on a thread of their own, and what watches and
+    /// cleans. Comes last in a start: it is done once.
+    fn send(
+        &self,
+        platform: &Platform,
+        settings: &DeptransSettings,
+        outside: &Outside,
+        directory: Directory,
+        krt: Arc<Gateway>,
+    ) -> Result<()> {
+        let database = platform.database()?;
+        let regions = Arc::new(Regions::new(&settings.regions));
+        let background = platform.background();
+        let sender = Sender {
+            database: database.clone(),
+            drivers: Drivers::new(directory, &settings.categories),
+            trackstory: outside.trackstory.clone(),
+            personal: outside.personal.clone(),
+            krt: Arc::clone(&krt),
+            regions: Arc::clone(&regions),
+            settings: settings.sending.clone(),
+            metrics: self.sending_metrics.clone(),
+            rest: Rest::default(),
+        };
+        background
+            .spawn_thread("senders", move |stop| sender.run(stop))
+            .map_err(Error::internal)?;
+
+        let after = Duration::from_millis(settings.outage_after_ms);
+        let watched = database.clone();
+        background.spawn(move |stop| Outages::watch(watched, krt, after, stop));
+        let (counted, supply) = (database.clone(), settings.supply.clone());
+        let metrics = self.supply_metrics.clone();
+        background.spawn(move |stop| supply::run(counted, regions, supply, metrics, stop));
+        let days = settings.history_days;
+        background.spawn(move |stop| retention::run(database, days, stop));
+        Ok(())
+    }
 }
 
 impl Domain for Deptrans {
@@ -89,7 +143,9 @@ impl Domain for Deptrans {
 
     fn mount(&self, routes: &mut ServiceConfig<'_>) {
         routes.app_data(web::Data::new(self.intake.clone()));
+        routes.app_data(web::Data::new(self.outages.clone()));
         intake::mount(routes);
+        outages::mount(routes);
     }
 
     fn migrations(&self) -> Option<Migrations> {
@@ -115,9 +171,19 @@ impl Domain for Deptrans {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
             let outside = Outside::open(platform, &settings)?;
-            let _directory = self.directory(platform, &outside, &settings).await?;
-            self.outside.fill(outside);
+            let directory = self.directory(platform, &outside, &settings).await?;
             self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
+            let database = platform.database()?;
+            let gateway = Gateway::new(
+                &settings.krt,
+                outside.krt.clone(),
+                database.clone(),
+                platform.seal()?,
+            );
+            let gateway = Arc::new(gateway);
+            self.outages.fill(Outages::new(database.clone()));
+            self.send(platform, &settings, &outside, directory, gateway)?;
+            self.outside.fill(outside);
             Ok(())
         })
     }

@@ -79,6 +79,7 @@ pub(super) enum Stage {
 pub(super) struct Region {
     pub id: i16,
     pub name: String,
+    #[allow(dead_code, reason = "checks come next")]
     pub stage: Stage,
     bounds: Rect,
     outline: Polygon,
@@ -103,6 +104,7 @@ impl Regions {
     }
 
     /// The region of that id, if it is still configured.
+    #[allow(dead_code, reason = "checks come next")]
     pub fn by_id(&self, id: i16) -> Option<&Region> {
         self.0.iter().find(|region| region.id == id)
     }
@@ -117,7 +119,7 @@ impl Region {
     /// None without a single point, which no checked settings have.
     fn new(settings: &RegionSettings) -> Option<Self> {
         let points = settings.polygon.iter().map(|[latitude, longitude]| (*longitude, *latitude));
-        let outline = Polygon::new(LineString::from_iter(points), Vec::new());
+        let outline = Polygon::new(points.collect::<LineString>(), Vec::new());
         Some(Self {
             id: settings.id,
             name: settings.name.clone(),

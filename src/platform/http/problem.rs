@@ -158,6 +158,9 @@ pub struct CreateProblems;
 /// Problems of a route without a body that changes what must be in the right state.
 pub struct StateProblems;
 
+/// Problems of a route with a JSON body that changes what must be in the right state.
+pub struct ChangeProblems;
+
 /// Problems of a route that edits, under `If-Match`.
 pub struct EditProblems;
 
@@ -195,6 +198,7 @@ problem_responses!(ReadProblems, &ALWAYS, &[NOT_FOUND]);
 problem_responses!(BodyProblems, &ALWAYS, &[NOT_FOUND], &BODY);
 problem_responses!(CreateProblems, &ALWAYS, &[NOT_FOUND], &BODY, &CREATE);
 problem_responses!(StateProblems, &ALWAYS, &[NOT_FOUND], &[STATE]);
+problem_responses!(ChangeProblems, &ALWAYS, &[NOT_FOUND], &BODY, &[STATE]);
 problem_responses!(DeleteProblems, &ALWAYS, &[NOT_FOUND], &[STALE]);
 problem_responses!(EditProblems, &ALWAYS, &[NOT_FOUND], &BODY, &[STALE]);
 problem_responses!(EditStateProblems, &ALWAYS, &[NOT_FOUND], &BODY, &[STATE, STALE]);

@@ -1,3 +1,4 @@
 //! The domain's routes and behaviours, as others see them.
 
+mod directory;
 mod intake;
