@@ -1,4 +1,7 @@
-//! The domain's routes and behaviours, as others see them.
+//! deptrans-driver-status-integration: the domain's routes and behaviours, as others see them.
 
 mod directory;
+mod feeds;
 mod intake;
+
+const DOMAIN: &str = "deptrans-driver-status-integration";

@@ -1,0 +1,1 @@
+//! Random operations beside a model of what must come out.
