@@ -1,5 +1,7 @@
 //! deptrans-driver-status-integration: the domain's routes and behaviours, as others see them.
 
+mod bindings;
+mod check;
 mod directory;
 mod feeds;
 mod intake;

@@ -145,7 +145,8 @@ pub async fn unbind(connection: &mut Connection, license: &PackedId) -> Result<b
     if has_id {
         let _: i64 = Unbind { license }.get_result(connection).await?;
     }
-    if has_state {
+    if has_id || has_state {
+        // A sender may have written the state a moment ago.
         let _: i64 = ForgetShift { license }.get_result(connection).await?;
     }
     Ok(has_id || has_state)

@@ -151,7 +151,7 @@ impl Directory {
         self.0.metrics.age(Feed::Categories)
     }
 
-    pub(super) fn empty(metrics: &DirectoryMetrics) -> Self {
+    fn empty(metrics: &DirectoryMetrics) -> Self {
         let (store, changes) = (Store::default(), Changes::default());
         let inner = Arc::new(Inner { store, changes, metrics: metrics.clone() });
         metrics.watch(&inner);
