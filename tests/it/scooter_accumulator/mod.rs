@@ -8,6 +8,7 @@ mod failures;
 mod history;
 mod idempotency;
 mod isolation;
+mod line;
 mod metrics;
 mod model;
 mod near;
@@ -134,8 +135,8 @@ const INVARIANTS: [(&str, &str); 5] = [
          WHERE c.live <> (b.status IN ('active', 'executing', 'unknown'))",
     ),
     (
-        "a booking has as many cells as it is of",
-        "SELECT count(*) FROM scooter_accumulator.bookings b WHERE b.count <> \
+        "a live booking has as many cells as it is of",
+        "SELECT count(*) FROM scooter_accumulator.bookings b WHERE b.ended_at IS NULL AND b.count <> \
            (SELECT count(*) FROM scooter_accumulator.booking_cells c WHERE c.booking_id = b.id)",
     ),
     (
