@@ -91,7 +91,6 @@ impl Deptrans {
     }
 
     /// The caches, brought up by the first attempt to start that gets so far.
-    #[allow(dead_code, reason = "started as soon as there are stand-ins to read from")]
     async fn directory(
         &self,
         platform: &Platform,
@@ -198,6 +197,7 @@ impl Domain for Deptrans {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
             let outside = Outside::open(platform, &settings)?;
+            let directory = self.directory(platform, &outside, &settings).await?;
             let database = platform.database()?;
             let gateway = Arc::new(Gateway::new(
                 &settings.krt,
@@ -206,7 +206,6 @@ impl Domain for Deptrans {
                 platform.seal()?,
             ));
             let regions = Arc::new(Regions::new(&settings.regions));
-            let directory = self.directory(platform, &outside, &settings).await?;
             self.feeds.fill(Feeds::start(
                 platform,
                 &settings.feeds,
