@@ -11,6 +11,8 @@ mod faults;
 mod feeds;
 mod fleet_parks;
 mod int_api;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod last;
 mod parks;
 mod personal;
@@ -34,6 +36,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::feeds::Delivered;
 pub use self::int_api::KeptOrder;
+#[cfg(feature = "kafka")]
+pub use self::kafka::EmbeddedBroker;
 
 /// The stand-ins there are, by the name they are mounted below.
 const STAND_INS: &[&str] = &["feeds", "fleet-parks", "int-api", "parks", "personal"];
@@ -52,9 +56,14 @@ pub struct SandboxOptions {
     /// Base URL of a fleet server that is given example customers once it is ready.
     #[arg(long, value_name = "URL")]
     pub seed_customers: Option<String>,
-    /// How many times as fast as usual the accumulators in cabinets charge.
-    #[arg(long, default_value_t = 20.0, value_name = "FACTOR")]
-    pub pace: f64,
+    /// Cabinets.
+    #[command(flatten)]
+    pub cabinets: cabinets::CabinetOptions,
+    /// Where Kafka is, for drivers' events: `embedded` (a broker in this process, on a free port that
+    /// `GET /__sandbox/kafka/brokers` tells), `none`, or the addresses of brokers.
+    #[cfg(feature = "kafka")]
+    #[arg(long, value_name = "BROKERS", default_value = "embedded")]
+    pub kafka: String,
     /// Nothing changes by itself as time passes. Tests want it so: it is the default in the
     /// process.
     #[arg(long)]
@@ -67,7 +76,9 @@ impl Default for SandboxOptions {
             listen: default_listen(),
             state: None,
             seed_customers: None,
-            pace: 20.0,
+            cabinets: cabinets::CabinetOptions::default(),
+            #[cfg(feature = "kafka")]
+            kafka: "none".to_owned(),
             frozen: true,
         }
     }
@@ -86,6 +97,8 @@ struct State {
     feeds: feeds::Store,
     fleet_parks: fleet_parks::Store,
     int_api: int_api::Store,
+    #[cfg(feature = "kafka")]
+    kafka: Option<kafka::Kafka>,
     parks: parks::Store,
     personal: personal::Store,
 }
@@ -94,16 +107,16 @@ impl State {
     fn open(options: &SandboxOptions) -> io::Result<Self> {
         Ok(Self {
             faults: faults::Board::default(),
-            cabinets: Arc::new(cabinets::Cabinets::new(if options.frozen {
-                0.0
-            } else {
-                options.pace
-            })),
+            cabinets: Arc::new(cabinets::Cabinets::new(
+                options.cabinets.pace_unless(options.frozen),
+            )),
             calls: calls::Counts::default(),
             last: last::Last::default(),
             feeds: feeds::Store::default(),
             fleet_parks: fleet_parks::Store::default(),
             int_api: int_api::Store::new(options.frozen),
+            #[cfg(feature = "kafka")]
+            kafka: kafka::Kafka::open(&options.kafka)?,
             parks: parks::Store::new(options.frozen),
             personal: personal::Store::open(options.state.as_deref())?,
         })
@@ -230,6 +243,13 @@ impl Sandbox {
         &self.state.cabinets
     }
 
+    /// Where Kafka is, if the sandbox knows of one.
+    #[cfg(feature = "kafka")]
+    #[must_use]
+    pub fn kafka_brokers(&self) -> Option<&str> {
+        self.state.kafka.as_ref().map(kafka::Kafka::brokers)
+    }
+
     /// Stops at once and closes every connection.
     pub async fn stop(&self) {
         self.state.cabinets.stop();
@@ -321,7 +341,8 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
                     .configure(feeds::control)
                     .configure(fleet_parks::control)
                     .configure(int_api::control)
-                    .configure(parks::control),
+                    .configure(parks::control)
+                    .configure(kafka_control),
             )
             .default_service(web::to(|| async {
                 refuse(StatusCode::NOT_FOUND, "unknown_route", "there is no such route")
@@ -333,6 +354,13 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
         .disable_signals()
         .listen(listener)?
         .run())
+}
+
+/// Where Kafka is.
+#[allow(unused_variables, reason = "without the feature there is none")]
+fn kafka_control(routes: &mut web::ServiceConfig) {
+    #[cfg(feature = "kafka")]
+    kafka::control(routes);
 }
 
 /// A stand-in's routes below its name, with faults and counting around them.

@@ -86,16 +86,18 @@ CREATE TABLE status_queue (
 -- driver who waits already changes none of its columns, unless he went on or off line.
 CREATE INDEX status_queue_due ON status_queue (off_line, due_at) WHERE due_at IS NOT NULL;
 
--- Events that could not be read. The body is sealed with `secrets.token_key`: it may hold anything.
+-- Messages of Kafka that are no events. The body (its beginning, where it is long) is sealed with
+-- `secrets.token_key`: it may hold anything.
 CREATE TABLE dead_letters (
     id          uuid        NOT NULL PRIMARY KEY,
     received_at timestamptz NOT NULL,
-    -- Kafka's coordinates; NULL of what came over HTTP.
-    topic       text,
-    partition   integer,
-    "offset"    bigint,
+    -- Its place in Kafka. (What came over HTTP is told to its sender, and not kept.)
+    topic       text        NOT NULL,
+    partition   integer     NOT NULL,
+    "offset"    bigint      NOT NULL,
+    -- A stable word and what it means; nothing of the body.
     reason      text        NOT NULL,
-    body        bytea,
+    body        bytea       NOT NULL,
     UNIQUE (topic, partition, "offset")
 );
 CREATE INDEX dead_letters_received ON dead_letters (received_at);

@@ -1,8 +1,9 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
+pub mod directory;
 mod feeds;
-#[allow(dead_code, reason = "their users come next")]
+#[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
 #[allow(dead_code, reason = "their users come next")]
 mod krt;
@@ -14,9 +15,12 @@ mod settings;
 use std::future::Future;
 use std::pin::Pin;
 
+use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::directory::{Directory, DirectoryMetrics};
+use self::intake::{Intake, IntakeMetrics};
 use self::outside::Outside;
 use self::settings::DeptransSettings;
 use crate::platform::config::{Config, Fault};
@@ -35,14 +39,47 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/deptrans");
 
 /// The domain.
 pub struct Deptrans {
+    directory_metrics: DirectoryMetrics,
+    directory: Slot<Directory>,
     outside: Slot<Outside>,
+    intake: Slot<Intake>,
+    intake_metrics: IntakeMetrics,
 }
 
 impl Deptrans {
     /// Makes the domain; nothing is opened yet.
     #[must_use]
-    pub fn new(_metrics: &Metrics) -> Self {
-        Self { outside: Slot::default() }
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            directory_metrics: DirectoryMetrics::register(metrics),
+            directory: Slot::default(),
+            outside: Slot::default(),
+            intake: Slot::default(),
+            intake_metrics: IntakeMetrics::register(metrics),
+        }
+    }
+
+    #[allow(dead_code, reason = "started as soon as there are stand-ins to read from")]
+    /// The caches, brought up by the first attempt to start that gets so far.
+    async fn directory(
+        &self,
+        platform: &Platform,
+        outside: &Outside,
+        settings: &DeptransSettings,
+    ) -> Result<Directory> {
+        if let Some(directory) = self.directory.get() {
+            return Ok(Directory::clone(directory));
+        }
+        let directory = Directory::start(
+            outside.sources.clone(),
+            settings.directory.clone(),
+            &settings.categories,
+            &self.directory_metrics,
+            platform.background(),
+        )
+        .await?;
+        self.directory.fill(directory.clone());
+        Ok(directory)
     }
 }
 
@@ -51,7 +88,10 @@ impl Domain for Deptrans {
         NAME
     }
 
-    fn mount(&self, _routes: &mut ServiceConfig<'_>) {}
+    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+        routes.app_data(web::Data::new(self.intake.clone()));
+        intake::mount(routes);
+    }
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
@@ -76,6 +116,7 @@ impl Domain for Deptrans {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
             self.outside.fill(Outside::open(platform, &settings)?);
+            self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
             Ok(())
         })
     }

@@ -1,5 +1,6 @@
 //! The services outside that the domain calls.
 
+use super::directory::Sources;
 use super::settings::DeptransSettings;
 use crate::platform::domain::Platform;
 use crate::platform::error::Result;
@@ -20,8 +21,7 @@ pub(super) const NAMES: [&str; 5] =
 pub(super) struct Outside {
     pub(super) krt: Krt,
     pub(super) personal: Personal,
-    pub(super) profiles: DriverProfiles,
-    pub(super) categories: DriverCategories,
+    pub(super) sources: Sources,
     pub(super) trackstory: DriverTrackstory,
 }
 
@@ -33,11 +33,16 @@ impl Outside {
             platform.section(&format!("upstreams.{name}"))
         };
         let metrics = platform.upstream_metrics();
+        let (profiles, categories) = (section("driver_profiles")?, section("driver_categories")?);
+        let sources = Sources {
+            profiles: DriverProfiles::new(&profiles, metrics)?,
+            categories: DriverCategories::new(&categories, metrics)?,
+            origin: format!("{} {}", profiles.base_url, categories.base_url),
+        };
         Ok(Self {
             krt: Krt::new(&section("krt")?, settings.krt.paths(), metrics)?,
             personal: Personal::new(&section("personal")?, metrics)?,
-            profiles: DriverProfiles::new(&section("driver_profiles")?, metrics)?,
-            categories: DriverCategories::new(&section("driver_categories")?, metrics)?,
+            sources,
             trackstory: DriverTrackstory::new(&section("driver_trackstory")?, metrics)?,
         })
     }
@@ -47,8 +52,8 @@ impl Outside {
         vec![
             ReadinessRow::of("krt", self.krt.trouble()),
             ReadinessRow::of("personal", self.personal.trouble()),
-            ReadinessRow::of("driver-profiles", self.profiles.trouble()),
-            ReadinessRow::of("driver-categories-api", self.categories.trouble()),
+            ReadinessRow::of("driver-profiles", self.sources.profiles.trouble()),
+            ReadinessRow::of("driver-categories-api", self.sources.categories.trouble()),
             ReadinessRow::of("driver-trackstory", self.trackstory.trouble()),
         ]
     }

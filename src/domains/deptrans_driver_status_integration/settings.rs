@@ -3,9 +3,12 @@
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::directory::DirectorySettings;
 use super::regions::{self, RegionSettings};
 use crate::platform::config::{Faults, Section};
 use crate::upstreams::krt::KrtPaths;
+
+const MOST_CATEGORIES: usize = 32;
 
 /// What an operator may set.
 #[derive(Debug, Clone, Deserialize)]
@@ -13,6 +16,10 @@ use crate::upstreams::krt::KrtPaths;
 pub struct DeptransSettings {
     /// Where the regulator's rules hold.
     pub regions: Vec<RegionSettings>,
+    /// Who works in one of these categories is reported.
+    pub categories: Vec<String>,
+    /// The caches of drivers.
+    pub directory: DirectorySettings,
     /// How the regulator's system is called.
     pub krt: KrtSettings,
 }
@@ -65,6 +72,13 @@ impl KrtSettings {
 impl Section for DeptransSettings {
     fn check(&self, faults: &mut Faults) {
         regions::check(&self.regions, faults);
+        faults.require(
+            (1..=MOST_CATEGORIES).contains(&self.categories.len())
+                && self.categories.iter().all(|name| !name.is_empty()),
+            "categories",
+            "must be 1 to 32 names",
+        );
+        self.directory.check(faults);
         self.krt.check(faults);
     }
 }

@@ -164,6 +164,12 @@ pub struct EditProblems;
 /// Problems of a route that deletes, under `If-Match`.
 pub struct DeleteProblems;
 
+/// Problems of a route that edits, under `If-Match`, what must be in the right state.
+pub struct EditStateProblems;
+
+/// Problems of a route that deletes, under `If-Match`, what must be in the right state.
+pub struct DeleteStateProblems;
+
 const NOT_FOUND: (u16, &str) = (404, "There is no such thing in the caller's park");
 const BODY: [(u16, &str); 2] =
     [(413, "The body is over the limit"), (415, "The body is not of a type this route reads")];
@@ -191,6 +197,8 @@ problem_responses!(CreateProblems, &ALWAYS, &[NOT_FOUND], &BODY, &CREATE);
 problem_responses!(StateProblems, &ALWAYS, &[NOT_FOUND], &[STATE]);
 problem_responses!(DeleteProblems, &ALWAYS, &[NOT_FOUND], &[STALE]);
 problem_responses!(EditProblems, &ALWAYS, &[NOT_FOUND], &BODY, &[STALE]);
+problem_responses!(EditStateProblems, &ALWAYS, &[NOT_FOUND], &BODY, &[STATE, STALE]);
+problem_responses!(DeleteStateProblems, &ALWAYS, &[NOT_FOUND], &[STATE, STALE]);
 
 #[cfg(test)]
 mod tests {

@@ -1,1 +1,3 @@
-//! deptrans-driver-status-integration.
+//! The domain's routes and behaviours, as others see them.
+
+mod intake;

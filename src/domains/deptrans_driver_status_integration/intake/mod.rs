@@ -1,4 +1,66 @@
-//! What drivers do comes in, from Kafka or over HTTP, and the newest of each waits to be sent.
+//! What drivers do comes in, from Kafka or over HTTP, and the newest of each waits to be sent
+//! (docs/decisions/deptrans-status-queue.md).
 
-pub mod event;
-pub mod store;
+mod event;
+mod letters;
+mod metrics;
+mod model;
+mod routes;
+mod service;
+mod store;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use self::event::StatusEvent;
+pub(crate) use self::metrics::IntakeMetrics;
+use self::metrics::Source;
+use self::model::{RejectedEvent, StatusEvents, StatusEventsOutcome};
+use crate::platform::context::Context;
+use crate::platform::database::Database;
+use crate::platform::domain::Platform;
+use crate::platform::error::Result;
+use crate::platform::seal::Seal;
+
+/// Mounts the routes of the intake; they need an [`Intake`] in its slot.
+pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+    routes::mount(routes);
+}
+
+/// Takes events in.
+pub struct Intake {
+    database: Database,
+    seal: Arc<Seal>,
+    metrics: IntakeMetrics,
+}
+
+impl Intake {
+    /// # Errors
+    /// A section is not valid.
+    pub(super) fn start(platform: &Platform, metrics: IntakeMetrics) -> Result<Self> {
+        let (database, seal) = (platform.database()?, Arc::new(platform.seal()?));
+        Ok(Self { database, seal, metrics })
+    }
+
+    /// Takes what came over HTTP. What cannot be read is told, and not kept: its sender has it.
+    async fn take(&self, context: &Context, request: &StatusEvents) -> Result<StatusEventsOutcome> {
+        let now = Timestamp::now();
+        let mut events: Vec<StatusEvent> = Vec::with_capacity(request.events.len());
+        let mut rejected = Vec::new();
+        for (index, body) in request.events.iter().enumerate() {
+            match event::read(body.get().as_bytes(), now) {
+                Ok(event) => events.push(event),
+                Err(why) => {
+                    self.metrics.unreadable(Source::Http, &why);
+                    rejected.push(RejectedEvent { index, detail: why.detail.into_owned() });
+                }
+            }
+        }
+        let recorded = service::record(&self.database, context, &events, "", &[]).await?;
+        self.metrics.recorded(Source::Http, recorded.accepted, recorded.superseded);
+        let (accepted, superseded) = (recorded.accepted, recorded.superseded);
+        Ok(StatusEventsOutcome { accepted, superseded, rejected })
+    }
+}

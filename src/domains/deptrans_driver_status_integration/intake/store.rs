@@ -1,9 +1,10 @@
 //! SQL of the intake: the newest status of each driver, and what could not be read.
 
 use diesel::Queryable;
-use diesel::sql_types::{Array, BigInt, Binary, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
+use uuid::Uuid;
 
 use super::event::StatusEvent;
 use crate::platform::database::{Connection, PackedId, prepared_statement};
@@ -70,6 +71,57 @@ pub async fn keep_newest(
         occurred_at: events.iter().map(|event| event.occurred_at.to_diesel()).collect(),
         tiebreaks: events.iter().map(|event| event.tiebreak.as_str()).collect(),
         merged: i64::try_from(merged).unwrap_or(i64::MAX),
+    };
+    Ok(statement.get_result(connection).await?)
+}
+
+/// What could not be read, where it came from, and why.
+pub struct DeadLetter {
+    /// A stable word and what it means; nothing of the body.
+    pub reason: String,
+    /// Its place in Kafka.
+    pub partition: i32,
+    /// Its place in the partition.
+    pub offset: i64,
+    /// The body, sealed about the letter's id.
+    pub id: Uuid,
+    /// The body as it came, cut short where it is long.
+    pub sealed: Vec<u8>,
+}
+
+prepared_statement! {
+    /// Keeps letters; one that is there already stays as it is.
+    struct KeepLetters<'a> returns BigInt;
+    "WITH kept AS (INSERT INTO deptrans.dead_letters \
+       (id, received_at, topic, partition, \"offset\", reason, body) \
+     SELECT id, now(), ",
+    topic: &'a str => Text, ", partition, \"offset\", reason, body FROM UNNEST(",
+    ids: Vec<Uuid> => Array<SqlUuid>, ", ",
+    partitions: Vec<i32> => Array<Integer>, ", ",
+    offsets: Vec<i64> => Array<BigInt>, ", ",
+    reasons: Vec<&'a str> => Array<Text>, ", ",
+    bodies: Vec<&'a [u8]> => Array<Binary>,
+    ") AS l(id, partition, \"offset\", reason, body) \
+     ORDER BY partition, \"offset\" \
+     ON CONFLICT (topic, partition, \"offset\") DO NOTHING RETURNING 1) SELECT count(*) FROM kept",
+}
+
+/// Keeps what could not be read; what was kept before is not kept again. Returns how many are new.
+///
+/// # Errors
+/// The database fails.
+pub async fn keep_letters(
+    connection: &mut Connection,
+    topic: &str,
+    letters: &[DeadLetter],
+) -> Result<i64> {
+    let statement = KeepLetters {
+        topic,
+        ids: letters.iter().map(|letter| letter.id).collect(),
+        partitions: letters.iter().map(|letter| letter.partition).collect(),
+        offsets: letters.iter().map(|letter| letter.offset).collect(),
+        reasons: letters.iter().map(|letter| letter.reason.as_str()).collect(),
+        bodies: letters.iter().map(|letter| letter.sealed.as_slice()).collect(),
     };
     Ok(statement.get_result(connection).await?)
 }

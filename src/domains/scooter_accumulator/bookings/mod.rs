@@ -1,8 +1,20 @@
 //! Bookings of accumulators to take out, and of cells to bring some back to.
 
 mod model;
+mod routes;
+mod service;
 mod status;
 pub mod store;
 
-pub use model::{Booking, BookingKind};
-pub use status::{BookingEvent, BookingStatus};
+use std::sync::Arc;
+
+pub use self::model::{BookedCell, Booking, BookingKind, CellOutcome};
+pub use self::routes::mount;
+pub use self::service::no_booking;
+pub use self::status::{BookingEvent, BookingStatus};
+use super::Tools;
+
+/// Bookings.
+pub struct Bookings {
+    pub(super) tools: Arc<Tools>,
+}

@@ -1,5 +1,6 @@
 //! What clients send and see.
 
+use garde::Validate;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,6 +18,40 @@ pub enum BookingKind {
     Pickup,
     /// To put accumulators into empty cells.
     Return,
+}
+
+/// What is to be booked.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBooking {
+    /// At which cabinet.
+    #[garde(skip)]
+    pub cabinet_id: CabinetId,
+    /// For which technician.
+    #[garde(skip)]
+    pub contractor_id: ContractorId,
+    /// To take out or to put in.
+    #[garde(skip)]
+    pub kind: BookingKind,
+    /// How many accumulators, or empty cells.
+    #[garde(range(min = 1, max = 1000))]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub count: i32,
+    /// The least charge of what is to be taken out, in percent; then it need not be charged full. Only
+    /// of a pick-up.
+    #[serde(default)]
+    #[garde(inner(range(min = 0, max = 100)))]
+    #[schema(minimum = 0, maximum = 100)]
+    pub min_charge: Option<i16>,
+}
+
+/// A cabinet that could be booked in place of one that could not.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Alternative {
+    /// The cabinet.
+    pub id: CabinetId,
+    /// How far it is from the other one, in metres.
+    pub distance_m: f64,
 }
 
 /// A booking, as it is answered.

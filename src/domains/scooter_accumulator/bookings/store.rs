@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::model::{BookedCell, Booking, BookingKind, CellOutcome};
 use super::status::{BookingEvent, BookingStatus};
+use crate::domains::scooter_accumulator::cabinets::cells::cell_use;
 use crate::domains::scooter_accumulator::cabinets::store as cabinets;
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
 use crate::platform::database::{Connection, Json};
@@ -235,23 +236,24 @@ pub async fn set_outcomes(
     Ok(())
 }
 
-/// Ends bookings of a cabinet that nobody came for in time, and those of accumulators that have come
-/// into it since they were booked elsewhere; returns how many. The caller holds the cabinet's row.
-pub async fn end_expired(connection: &mut Connection, cabinet: &CabinetId) -> Result<i64> {
+/// Ends bookings of cabinets that nobody came for in time, and those of accumulators that have come
+/// into them since they were booked elsewhere; returns how many. The caller holds the cabinets' rows.
+pub async fn end_expired(connection: &mut Connection, cabinets: &[&CabinetId]) -> Result<i64> {
     // Nobody else holds a booking of this cabinet; one of another cabinet may be held by whoever
     // changes it there, and is not waited for.
     const END: &str = "WITH dead AS (SELECT b.id FROM scooter_accumulator.bookings b \
            WHERE b.status = 'active' AND b.expires_at <= statement_timestamp() \
-           AND (b.cabinet_id = $1 OR b.id IN (SELECT c.booking_id FROM scooter_accumulator.booking_cells c \
+           AND (b.cabinet_id = ANY($1) OR b.id IN (SELECT c.booking_id FROM scooter_accumulator.booking_cells c \
              JOIN scooter_accumulator.accumulators a ON a.id = c.accumulator_id \
-             WHERE c.live AND a.cabinet_id = $1)) ORDER BY b.id FOR NO KEY UPDATE SKIP LOCKED), \
+             WHERE c.live AND a.cabinet_id = ANY($1))) ORDER BY b.id FOR NO KEY UPDATE SKIP LOCKED), \
          ended AS (UPDATE scooter_accumulator.bookings b SET status = 'expired', ended_at = b.expires_at \
            FROM dead WHERE b.id = dead.id RETURNING b.id), \
          freed AS (UPDATE scooter_accumulator.booking_cells c SET live = false \
            FROM ended WHERE c.booking_id = ended.id AND c.live) \
          SELECT count(*) AS count FROM ended";
+    let ids: Vec<&str> = cabinets.iter().map(|id| id.as_str()).collect();
     let counted: Counted =
-        diesel::sql_query(END).bind::<Text, _>(cabinet.as_str()).get_result(connection).await?;
+        diesel::sql_query(END).bind::<Array<Text>, _>(ids).get_result(connection).await?;
     Ok(counted.count)
 }
 
@@ -291,7 +293,7 @@ struct Times {
 
 const CHOOSE: &str = concat!(
     "SELECT n, accumulator_id FROM (SELECT c.n, a.id AS accumulator_id, a.charge, ",
-    cabinets::cell_use!("$3::smallint"),
+    cell_use!("$3::smallint"),
     " AS use FROM scooter_accumulator.cells c LEFT JOIN scooter_accumulator.accumulators a \
        ON a.cabinet_id = c.cabinet_id AND a.cell = c.n WHERE c.cabinet_id = $1) AS free \
      WHERE use = $2 ORDER BY charge DESC NULLS LAST, n LIMIT $4"

@@ -12,6 +12,34 @@ use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
 use crate::platform::database::Connection;
 use crate::platform::error::{Error, Result};
 
+/// What a cell `c`, with the accumulator `a` in it or none, can be used for: `broken`, `booked`,
+/// `open`, `available` (to be taken out, charged or of at least `$min_charge`), `empty` (to be filled)
+/// or `charging`. A booking past its time keeps nothing.
+macro_rules! cell_use {
+    ($min_charge:literal) => {
+        concat!(
+            "CASE WHEN c.state = 'broken' THEN 'broken' \
+             WHEN EXISTS (SELECT 1 FROM scooter_accumulator.booking_cells k \
+               JOIN scooter_accumulator.bookings b ON b.id = k.booking_id \
+               WHERE k.live AND k.cabinet_id = c.cabinet_id AND k.cell = c.n \
+               AND (b.status <> 'active' OR b.expires_at > statement_timestamp())) \
+             OR EXISTS (SELECT 1 FROM scooter_accumulator.booking_cells k \
+               JOIN scooter_accumulator.bookings b ON b.id = k.booking_id \
+               WHERE k.live AND k.accumulator_id = a.id \
+               AND (b.status <> 'active' OR b.expires_at > statement_timestamp())) THEN 'booked' \
+             WHEN c.state = 'open' THEN 'open' \
+             WHEN a.id IS NULL AND c.state = 'empty' THEN 'empty' \
+             WHEN a.id IS NOT NULL AND CASE WHEN ",
+            $min_charge,
+            " IS NULL THEN c.state = 'charged' \
+               ELSE c.state IN ('charging', 'charged') AND a.charge >= ",
+            $min_charge,
+            " END THEN 'available' ELSE 'charging' END"
+        )
+    };
+}
+pub(in crate::domains::scooter_accumulator) use cell_use;
+
 /// What a cell is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -1,0 +1,255 @@
+//! Follows the two feeds: everything first, then what changes.
+//!
+//! A full read goes over what is served: what it names is set, and at its end what it did not name is
+//! taken away. So there is never a second copy, and a full read that takes long or breaks off shows in
+//! nothing but age.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::yield_now;
+
+use super::Directory;
+use super::dump::Mark;
+use super::id::IdRef;
+use super::store::Feed;
+use crate::platform::context::Context;
+use crate::platform::ids::MAX_ID_LENGTH;
+use crate::platform::shutdown::Shutdown;
+use crate::platform::upstream::UpstreamError;
+use crate::upstreams::driver_categories::{DriverCategories, DriverCategory};
+use crate::upstreams::driver_profiles::{DriverProfiles, Profile};
+use crate::upstreams::updates::{Page, UpdatesError};
+
+/// How long one page is waited for, repetitions included.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The longest pause while the service fails.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A feed, and what its items do.
+pub(super) trait Source {
+    type Item;
+    const FEED: Feed;
+
+    async fn page(
+        &self,
+        ctx: &Context,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Self::Item>, UpdatesError>;
+
+    /// Applies an item within the load `load`; false when its ids are none.
+    fn apply(directory: &Directory, item: &Self::Item, load: u16, tell: bool) -> bool;
+
+    /// Takes away what a full load did not name.
+    fn remove(directory: &Directory, park: u32, driver: IdRef<'_>, tell: bool);
+}
+
+impl Source for DriverProfiles {
+    type Item = Profile;
+    const FEED: Feed = Feed::Profiles;
+
+    async fn page(
+        &self,
+        ctx: &Context,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Profile>, UpdatesError> {
+        self.updates(ctx, cursor, limit).await
+    }
+
+    fn apply(directory: &Directory, item: &Profile, load: u16, tell: bool) -> bool {
+        if !(is_id(&item.park_id) && is_id(&item.driver_id)) {
+            return false;
+        }
+        let license = item.license_pd_id.as_deref().filter(|license| is_id(license));
+        let (park, driver) =
+            (directory.store().intern_park(&item.park_id), IdRef::new(&item.driver_id));
+        let touched = if item.is_deleted {
+            directory.store().remove_profile(park, driver)
+        } else {
+            directory.store().set_license(park, driver, license.map(IdRef::new), load)
+        };
+        if let Some(touched) = touched.filter(|_| tell) {
+            directory.changes().add(touched);
+        }
+        true
+    }
+
+    fn remove(directory: &Directory, park: u32, driver: IdRef<'_>, tell: bool) {
+        let touched = directory.store().remove_profile(park, driver);
+        if let Some(touched) = touched.filter(|_| tell) {
+            directory.changes().add(touched);
+        }
+    }
+}
+
+impl Source for DriverCategories {
+    type Item = DriverCategory;
+    const FEED: Feed = Feed::Categories;
+
+    async fn page(
+        &self,
+        ctx: &Context,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DriverCategory>, UpdatesError> {
+        self.updates(ctx, cursor, limit).await
+    }
+
+    fn apply(directory: &Directory, item: &DriverCategory, load: u16, _: bool) -> bool {
+        if !(is_id(&item.park_id) && is_id(&item.driver_id)) {
+            return false;
+        }
+        let store = directory.store();
+        let (park, driver) = (store.intern_park(&item.park_id), IdRef::new(&item.driver_id));
+        if item.is_deleted {
+            store.remove_categories(park, driver);
+        } else {
+            let set = store.category_set(item.categories.iter().map(String::as_str));
+            store.set_categories(park, driver, set, load);
+        }
+        true
+    }
+
+    fn remove(directory: &Directory, park: u32, driver: IdRef<'_>, _: bool) {
+        directory.store().remove_categories(park, driver);
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=MAX_ID_LENGTH).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Keeps the directory up to date with one feed. There is one for each.
+pub(super) struct Follower<S> {
+    source: S,
+    directory: Directory,
+    page: usize,
+    cursor: RefCell<Option<String>>,
+    read_at: Cell<Option<Timestamp>>,
+    /// The full load that is under way, and whether what it changes is told.
+    load: Cell<u16>,
+    is_full: Cell<bool>,
+    tell: Cell<bool>,
+}
+
+impl<S: Source> Follower<S> {
+    /// Begins with `mark`, or with everything.
+    pub(super) fn new(source: S, directory: Directory, page: usize, mark: Option<&Mark>) -> Self {
+        Self {
+            source,
+            directory,
+            page,
+            cursor: RefCell::new(mark.map(|mark| mark.cursor.clone())),
+            read_at: Cell::new(mark.map(|mark| mark.read_at)),
+            load: Cell::new(1),
+            is_full: Cell::new(mark.is_none()),
+            tell: Cell::new(mark.is_some()),
+        }
+    }
+
+    /// How far it is, unless a full load is under way: then what is known is old and new.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        if self.is_full.get() {
+            return None;
+        }
+        Some(Mark { cursor: self.cursor.borrow().clone()?, read_at: self.read_at.get()? })
+    }
+
+    /// Reads the feed to its end. After an error, or when it is dropped, the next call goes on where
+    /// this one was.
+    ///
+    /// # Errors
+    /// When there is no usable answer.
+    pub(super) async fn read_to_end(&self) -> Result<(), UpdatesError> {
+        let mut refused = false;
+        loop {
+            match self.read_page().await {
+                Ok(true) => yield_now().await,
+                Ok(false) => break,
+                Err(UpdatesError::CursorRefused) if !refused => {
+                    refused = true;
+                    self.begin_anew();
+                }
+                Err(error) => {
+                    self.directory.metrics().loaded(S::FEED, "failed");
+                    return Err(error);
+                }
+            }
+        }
+        let was_full = self.is_full.get();
+        if was_full {
+            self.sweep().await;
+            self.is_full.set(false);
+            self.tell.set(true);
+        }
+        self.read_at.set(Some(Timestamp::now()));
+        let metrics = self.directory.metrics();
+        metrics.was_read(S::FEED, Duration::ZERO);
+        metrics.loaded(S::FEED, if was_full { "full" } else { "incremental" });
+        Ok(())
+    }
+
+    /// Reads and applies one page; whether there is more.
+    async fn read_page(&self) -> Result<bool, UpdatesError> {
+        let ctx = Context::background("directory", PATIENCE);
+        let cursor = self.cursor.borrow().clone();
+        let page = self.source.page(&ctx, cursor.as_deref(), self.page).await?;
+        if page.has_more && cursor.as_ref() == Some(&page.cursor) {
+            return Err(UpstreamError::Protocol("the cursor does not move").into());
+        }
+        if !page.items.is_empty() && self.tell.get() {
+            self.directory.changes().room().await;
+        }
+        let (load, tell) = (self.load.get(), self.tell.get());
+        let apply = |item: &S::Item| S::apply(&self.directory, item, load, tell);
+        let malformed = page.items.iter().filter(|item| !apply(item)).count();
+        self.cursor.replace(Some(page.cursor));
+        if malformed > 0 {
+            tracing::warn!(feed = ?S::FEED, malformed, "items whose ids are none were passed over");
+        }
+        Ok(page.has_more)
+    }
+
+    fn begin_anew(&self) {
+        tracing::warn!(feed = ?S::FEED, "our cursor is refused: everything is read anew");
+        self.directory.metrics().loaded(S::FEED, "refused");
+        self.cursor.replace(None);
+        self.load.set(self.load.get().wrapping_add(1));
+        self.is_full.set(true);
+    }
+
+    async fn sweep(&self) {
+        let (load, tell) = (self.load.get(), self.tell.get());
+        for shard in 0..self.directory.store().shards() {
+            let left = self.directory.store().left_from_before(shard, S::FEED, load);
+            if !left.is_empty() && tell {
+                self.directory.changes().room().await;
+            }
+            for (park, driver) in left {
+                S::remove(&self.directory, park, driver.to_ref(), tell);
+            }
+            yield_now().await;
+        }
+    }
+
+    /// Reads the feed again and again until the process stops.
+    pub(super) async fn follow(&self, usual: Duration, shutdown: &Shutdown) {
+        let mut pause = usual;
+        while !shutdown.wait_or(pause).await {
+            let read = tokio::select! {
+                () = shutdown.wait() => return,
+                read = self.read_to_end() => read,
+            };
+            pause = match read {
+                Ok(()) => usual,
+                Err(error) => {
+                    tracing::debug!(feed = ?S::FEED, %error, "a cache could not be refreshed");
+                    (pause * 2).min(LONGEST_PAUSE.max(usual))
+                }
+            };
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! How events of drivers' statuses come in.
+
+mod queue;
+mod status_events;
+
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+
+const DOMAIN: &str = "deptrans-driver-status-integration";
+
+/// A server with nothing but this domain.
+async fn start() -> TestApp {
+    TestApp::builder().domains(&[DOMAIN]).start().await
+}
+
+/// An event of a day long ago.
+fn event(driver: &str, status: &str, time: &str, id: &str) -> Value {
+    json!({
+        "park_id": "park-1", "driver_id": driver, "status": status,
+        "occurred_at": format!("2026-03-01T{time}Z"), "event_id": id,
+    })
+}
+
+/// The status that is kept of a driver of park-1, and its time of day.
+async fn newest(app: &TestApp, driver: &str) -> (String, String) {
+    let sql = "SELECT status::text, to_char(occurred_at AT TIME ZONE 'UTC', 'HH24:MI:SS') \
+         FROM deptrans.status_queue WHERE fleet_platform.readable_id(driver_id) = $1 \
+         AND fleet_platform.readable_id(park_id) = 'park-1'";
+    let rows = app.database().query(sql, &[&driver]).await;
+    assert_eq!(rows.len(), 1, "one row for {driver}");
+    (rows[0].get(0), rows[0].get(1))
+}
