@@ -82,6 +82,9 @@ impl Decoder {
         let first = read.first().copied().unwrap_or_default();
         let kind = first & 0xf0;
         let is_message = kind == PUBLISH;
+        if !is_message && first != kind {
+            return Err(garbled());
+        }
         let most =
             if is_message { self.most_payload + LONGEST_MESSAGE_HEAD } else { LONGEST_ANSWER };
         if length > most {
@@ -373,6 +376,7 @@ mod tests {
             &[0x30, 4, 0, 9, 0, 0],
             &[0x32, 3, 0, 1, b'a'],
             &[0x40, 1, 0],
+            &[0x48, 2, 0, 1],
             &[0xf0, 0],
             &[0x20, 0xff, 0x7f],
             &[0x30, 0xff, 0xff, 0xff, 0xff],

@@ -225,6 +225,10 @@ impl Session {
         let topic = self.unit.events_topic().into();
         let event = Outgoing { topic, payload: self.unit.event("offline") };
         self.send(line, event).await?;
+        while !self.kept.is_empty() {
+            let packet = timeout(PATIENCE, line.next()).await.map_err(late)??;
+            self.handle(line, packet).await?;
+        }
         line.write(wire::disconnect).await?;
         line.stream.shutdown().await
     }
