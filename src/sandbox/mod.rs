@@ -7,16 +7,23 @@
 
 pub mod cabinets;
 mod calls;
+mod deptrans;
+mod driver_categories;
+mod driver_profiles;
+mod driver_trackstory;
 mod faults;
 mod feeds;
 mod fleet_parks;
 mod int_api;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod krt;
 mod last;
 mod parks;
 mod personal;
+mod revisions;
 mod seed;
+mod world;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -38,9 +45,21 @@ pub use self::feeds::Delivered;
 pub use self::int_api::KeptOrder;
 #[cfg(feature = "kafka")]
 pub use self::kafka::EmbeddedBroker;
+pub use self::krt::{KrtCounts, KrtReport};
+pub use self::world::{SandboxDriver, SandboxLicense};
 
 /// The stand-ins there are, by the name they are mounted below.
-const STAND_INS: &[&str] = &["feeds", "fleet-parks", "int-api", "parks", "personal"];
+const STAND_INS: &[&str] = &[
+    "driver-categories-api",
+    "driver-profiles",
+    "driver-trackstory",
+    "feeds",
+    "fleet-parks",
+    "int-api",
+    "krt",
+    "parks",
+    "personal",
+];
 /// The largest request that is taken, in bytes; a stand-in may want less.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -68,7 +87,14 @@ pub struct SandboxOptions {
     /// process.
     #[arg(long)]
     pub frozen: bool,
+    /// Drivers that driver-profiles and driver-categories-api know: of `park-1`, `park-3`, `park-2`
+    /// and then smaller ones.
+    #[arg(long, default_value_t = 37_020)]
+    pub drivers: u64,
 }
+
+/// So many drivers do for most tests.
+const FEW_DRIVERS: u64 = 100;
 
 impl Default for SandboxOptions {
     fn default() -> Self {
@@ -80,6 +106,7 @@ impl Default for SandboxOptions {
             #[cfg(feature = "kafka")]
             kafka: "none".to_owned(),
             frozen: true,
+            drivers: FEW_DRIVERS,
         }
     }
 }
@@ -94,11 +121,15 @@ struct State {
     cabinets: Arc<cabinets::Cabinets>,
     calls: calls::Counts,
     last: last::Last,
+    driver_categories: driver_categories::Store,
+    driver_profiles: driver_profiles::Store,
+    driver_trackstory: driver_trackstory::Store,
     feeds: feeds::Store,
     fleet_parks: fleet_parks::Store,
     int_api: int_api::Store,
     #[cfg(feature = "kafka")]
     kafka: Option<kafka::Kafka>,
+    krt: krt::Store,
     parks: parks::Store,
     personal: personal::Store,
 }
@@ -112,11 +143,15 @@ impl State {
             )),
             calls: calls::Counts::default(),
             last: last::Last::default(),
+            driver_categories: driver_categories::Store::new(options.drivers),
+            driver_profiles: driver_profiles::Store::new(options.drivers),
+            driver_trackstory: driver_trackstory::Store::new(options.frozen),
             feeds: feeds::Store::default(),
             fleet_parks: fleet_parks::Store::default(),
             int_api: int_api::Store::new(options.frozen),
             #[cfg(feature = "kafka")]
             kafka: kafka::Kafka::open(&options.kafka)?,
+            krt: krt::Store::default(),
             parks: parks::Store::new(options.frozen),
             personal: personal::Store::open(options.state.as_deref())?,
         })
@@ -160,6 +195,12 @@ impl Sandbox {
     #[must_use]
     pub fn calls(&self, stand_in: &str, route: &str) -> u64 {
         self.state.calls.get(stand_in, route)
+    }
+
+    /// Most calls of a stand-in that were in flight at once.
+    #[must_use]
+    pub fn most_in_flight(&self, stand_in: &str) -> usize {
+        self.state.calls.most_in_flight(stand_in)
     }
 
     /// Headers and body of the last request of an operation (`draft`) that a stand-in got, also if
@@ -326,9 +367,13 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
         App::new()
             .app_data(state.clone())
             .app_data(web::PayloadConfig::new(BODY_LIMIT))
+            .service(stand_in("driver-categories-api", driver_categories::routes))
+            .service(stand_in("driver-profiles", driver_profiles::routes))
+            .service(stand_in("driver-trackstory", driver_trackstory::routes))
             .service(stand_in("feeds", feeds::routes))
             .service(stand_in("fleet-parks", fleet_parks::routes))
             .service(stand_in("int-api", int_api::routes))
+            .service(stand_in("krt", krt::routes))
             .service(stand_in("parks", parks::routes))
             .service(stand_in("personal", personal::routes))
             .service(
@@ -338,9 +383,13 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
                     .configure(faults::routes)
                     .configure(calls::routes)
                     .configure(last::routes)
+                    .configure(driver_categories::control)
+                    .configure(driver_profiles::control)
+                    .configure(driver_trackstory::control)
                     .configure(feeds::control)
                     .configure(fleet_parks::control)
                     .configure(int_api::control)
+                    .configure(krt::control)
                     .configure(parks::control)
                     .configure(kafka_control),
             )

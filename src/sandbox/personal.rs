@@ -1,4 +1,5 @@
-//! Stands for `personal`: ids for phones, names and licence numbers.
+//! Stands for `personal`: ids for phones, names and licence numbers. Those of the drivers of `world` it
+//! knows without having been told.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::{State, bearer, refuse};
+use super::{State, bearer, refuse, world};
 
 const BULK: usize = 1_000;
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -46,6 +47,11 @@ impl Kind {
     /// The same after every restart. A real service would not derive ids from values: whoever
     /// knows the way can try all phone numbers.
     fn id(self, value: &str) -> String {
+        if self == Self::DriverLicenses
+            && let Some(person) = world::person_of_number(value)
+        {
+            return world::license_pd_id(person);
+        }
         let digest = Sha256::digest(format!("{self:?}\0{value}"));
         digest.iter().take(16).fold(String::with_capacity(32), |id, byte| format!("{id}{byte:02x}"))
     }
@@ -64,7 +70,8 @@ pub(super) struct Store(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    values: HashMap<(Kind, String), String>,
+    /// Without a value: one of `world`'s that was deleted.
+    values: HashMap<(Kind, String), Option<String>>,
     /// Everything that happened, a JSON line each.
     journal: Option<File>,
 }
@@ -101,6 +108,15 @@ impl Store {
         Ok(Self(Mutex::new(kept)))
     }
 
+    /// The id of a licence's number, which is kept from now on.
+    pub(super) fn store_license(&self, number: &str) -> Result<String, String> {
+        let kind = Kind::DriverLicenses;
+        if !kind.accepts(number) {
+            return Err("it is no licence's number".into());
+        }
+        self.lock().store(kind, number.to_owned()).map_err(|error| error.to_string())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,15 +134,17 @@ impl Kept {
     }
 
     fn apply(&mut self, entry: Entry) {
+        let of_world = of_world(entry.kind, &entry.id).is_some();
+        let key = (entry.kind, entry.id);
         match entry.value {
-            Some(value) => drop(self.values.insert((entry.kind, entry.id), value)),
-            None => drop(self.values.remove(&(entry.kind, entry.id))),
+            None if !of_world => drop(self.values.remove(&key)),
+            value => drop(self.values.insert(key, value)),
         }
     }
 
     fn store(&mut self, kind: Kind, value: String) -> io::Result<String> {
         let id = kind.id(&value);
-        if !self.values.contains_key(&(kind, id.clone())) {
+        if self.get(kind, &id).is_none() {
             self.record(Entry { kind, id: id.clone(), value: Some(value) })?;
         }
         Ok(id)
@@ -134,16 +152,25 @@ impl Kept {
 
     fn delete(&mut self, kind: Kind, ids: Vec<String>) -> io::Result<()> {
         for id in ids {
-            if self.values.contains_key(&(kind, id.clone())) {
+            if self.get(kind, &id).is_some() {
                 self.record(Entry { kind, id, value: None })?;
             }
         }
         Ok(())
     }
 
-    fn get(&self, kind: Kind, id: &str) -> Option<&String> {
-        self.values.get(&(kind, id.to_owned()))
+    fn get(&self, kind: Kind, id: &str) -> Option<String> {
+        match self.values.get(&(kind, id.to_owned())) {
+            Some(value) => value.clone(),
+            None => of_world(kind, id),
+        }
     }
+}
+
+/// The number of a licence of `world`.
+fn of_world(kind: Kind, id: &str) -> Option<String> {
+    let person = (kind == Kind::DriverLicenses).then(|| world::person_of_pd_id(id))??;
+    Some(world::license_number(person))
 }
 
 #[derive(Deserialize)]
@@ -292,7 +319,7 @@ mod tests {
         let store = Store::open(Some(&path)).unwrap();
         let kept = store.lock();
         assert_eq!(kept.values.len(), 2);
-        assert_eq!(kept.get(Kind::Names, &kept_id).map(String::as_str), Some("Анна"));
+        assert_eq!(kept.get(Kind::Names, &kept_id).as_deref(), Some("Анна"));
         std::fs::remove_file(&path).unwrap();
     }
 }

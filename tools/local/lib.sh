@@ -27,8 +27,10 @@ die() {
 # stand_ins URL: tells a server that is started from here where each stand-in is.
 stand_ins() {
   local stand_in name
-  for stand_in in personal int-api fleet-parks parks feeds; do
+  for stand_in in personal int-api fleet-parks parks feeds \
+    driver-profiles driver-categories-api driver-trackstory krt; do
     name="${stand_in//-/_}"
+    [ "$name" != driver_categories_api ] || name=driver_categories
     export "FLEET__UPSTREAMS__${name^^}__BASE_URL=$1/$stand_in"
   done
 }

@@ -27,6 +27,8 @@ CREATE TABLE profiles (
 ) WITH (fillfactor = 90);
 -- In the order of changes: also that of updated_at.
 CREATE UNIQUE INDEX profiles_seq ON profiles (seq);
+-- For whoever removes old tombstones.
+CREATE INDEX profiles_removed ON profiles (updated_at) WHERE deptrans_id IS NULL;
 
 -- The state of a driver's shift, as the regulator last gave it.
 CREATE TABLE session_statuses (
@@ -40,6 +42,7 @@ CREATE TABLE session_statuses (
     session_status       session_status
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX session_statuses_seq ON session_statuses (seq);
+CREATE INDEX session_statuses_removed ON session_statuses (updated_at) WHERE session_status IS NULL;
 CREATE INDEX session_statuses_ended ON session_statuses (ended_at) WHERE ended_at IS NOT NULL;
 
 -- What it was before; written when state or end change.
@@ -108,17 +111,22 @@ CREATE TABLE krt_token (
     -- Grows with each new token.
     version     bigint      NOT NULL DEFAULT 0,
     sealed      bytea,
+    -- By the regulator's clock; when it gave it, by ours.
     expires_at  timestamptz,
-    -- Who is getting a new one, and until when nobody else does.
+    obtained_at timestamptz,
+    -- Who is getting a new one, and until when nobody else does. A time without somebody: it failed,
+    -- and nobody tries again before.
     lease       uuid,
     lease_until timestamptz
 ) WITH (fillfactor = 50);
 INSERT INTO krt_token DEFAULT VALUES;
 
--- The pace of all instances together: when the next call to the regulator may leave.
+-- The pace of all instances together: when the next call to the regulator may leave, and when it last
+-- answered any of them.
 CREATE TABLE krt_pace (
-    single  boolean     NOT NULL PRIMARY KEY DEFAULT true CHECK (single),
-    next_at timestamptz NOT NULL DEFAULT '-infinity'
+    single      boolean     NOT NULL PRIMARY KEY DEFAULT true CHECK (single),
+    next_at     timestamptz NOT NULL DEFAULT '-infinity',
+    answered_at timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 INSERT INTO krt_pace DEFAULT VALUES;
 
@@ -130,6 +138,8 @@ CREATE TABLE krt_outages (
     caught_up_at  timestamptz,
     longest_queue bigint      NOT NULL DEFAULT 0,
     superseded    bigint      NOT NULL DEFAULT 0,
+    -- When an instance last counted the queue for it.
+    counted_at    timestamptz NOT NULL DEFAULT '-infinity',
     CONSTRAINT krt_outages_order CHECK (from_at <= to_at AND to_at <= caught_up_at)
 );
 CREATE UNIQUE INDEX krt_outages_open ON krt_outages ((true)) WHERE to_at IS NULL;

@@ -24,6 +24,13 @@ CREATE TABLE cabinets (
     -- The cabinet's own time of the newest complete state that was applied.
     reported_at  timestamptz,
     firmware     text,
+    -- The newest time that it told, by its own clock, and how far that clock is ahead of ours: times that
+    -- it is told are given by its clock.
+    said_at      timestamptz,
+    clock_ahead_ms bigint      NOT NULL DEFAULT 0,
+    -- The last question for its state: its answer is younger than that.
+    asked        uuid,
+    asked_at     timestamptz,
     version      integer          NOT NULL DEFAULT 1,
     created_at   timestamptz      NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
@@ -100,7 +107,8 @@ CREATE TABLE booking_cells (
     -- Empty again when the accumulator is deleted after the booking's end.
     accumulator_id text    REFERENCES accumulators (id) ON DELETE SET NULL,
     live           boolean NOT NULL DEFAULT true,
-    outcome        text    CHECK (outcome IN ('failed', 'taken', 'left', 'returned', 'missing')),
+    outcome        text    CHECK (outcome IN ('failed', 'opened', 'taken', 'left', 'returned', 'missing',
+        'unreported', 'unused')),
     PRIMARY KEY (booking_id, cell),
     FOREIGN KEY (cabinet_id, cell) REFERENCES cells (cabinet_id, n)
 ) WITH (fillfactor = 80);
@@ -112,18 +120,24 @@ CREATE TABLE commands (
     cabinet_id text           NOT NULL REFERENCES cabinets (id),
     booking_id uuid           REFERENCES bookings (id),
     kind       text           NOT NULL,
+    -- Which goes first when several wait for one cabinet; the lower.
+    rank       smallint       NOT NULL,
     cells      integer[],
     status     command_status NOT NULL DEFAULT 'created',
     issued_at  timestamptz    NOT NULL,
     -- The cabinet refuses it after this.
     expires_at timestamptz    NOT NULL,
+    -- The same by the cabinet's clock, as it was told.
+    told_expires_at timestamptz,
     -- Who sends it, fenced: a process that was stopped meanwhile does not send it later.
     lease      uuid,
     sent_at    timestamptz,
     ended_at   timestamptz,
     result     jsonb
 ) WITH (fillfactor = 80);
-CREATE INDEX commands_open ON commands (cabinet_id, issued_at) WHERE status IN ('created', 'sent', 'timed_out');
+CREATE INDEX commands_open ON commands (cabinet_id, rank, issued_at) WHERE status IN ('created', 'sent');
+-- Who opened something at a cabinet, the last first.
+CREATE INDEX commands_opened ON commands (cabinet_id, sent_at) WHERE booking_id IS NOT NULL;
 CREATE INDEX commands_booking ON commands (booking_id) WHERE booking_id IS NOT NULL;
 CREATE INDEX commands_issued ON commands (issued_at);
 
@@ -140,7 +154,7 @@ CREATE TABLE accumulator_moves (
 );
 CREATE INDEX accumulator_moves_of ON accumulator_moves (accumulator_id, id);
 
--- Events that were applied, so that a repeated one changes nothing; removed after a day.
+-- Events that were applied, so that a repeated one changes nothing; removed after an hour.
 CREATE TABLE applied_events (
     cabinet_id text        NOT NULL,
     event_id   text        NOT NULL,

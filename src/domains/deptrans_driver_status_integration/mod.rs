@@ -1,32 +1,45 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
+mod bindings;
+mod check;
 pub mod directory;
 mod feeds;
-#[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
-#[allow(dead_code, reason = "their users come next")]
 mod krt;
+mod outages;
 mod outside;
-#[allow(dead_code, reason = "their users come next")]
 mod regions;
+mod retention;
+mod sending;
 mod settings;
+mod supply;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::bindings::{Bindings, BindingsMetrics};
+use self::check::{CheckMetrics, Checks};
 use self::directory::{Directory, DirectoryMetrics};
+use self::feeds::{Feeds, FeedsMetrics};
 use self::intake::{Intake, IntakeMetrics};
+use self::krt::Gateway;
+use self::outages::Outages;
 use self::outside::Outside;
+use self::regions::Regions;
+use self::sending::{Drivers, Rest, Sender, SendingMetrics};
 use self::settings::DeptransSettings;
+use self::supply::SupplyMetrics;
 use crate::platform::config::{Config, Fault};
 use crate::platform::database::migrations::Migrations;
 use crate::platform::domain::{Domain, Platform, Slot};
-use crate::platform::error::Result;
+use crate::platform::error::{Error, Result};
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
 
@@ -42,8 +55,17 @@ pub struct Deptrans {
     directory_metrics: DirectoryMetrics,
     directory: Slot<Directory>,
     outside: Slot<Outside>,
+    feeds: Slot<Feeds>,
+    feeds_metrics: FeedsMetrics,
+    bindings: Slot<Bindings>,
+    bindings_metrics: BindingsMetrics,
+    checks: Slot<Checks>,
+    check_metrics: CheckMetrics,
     intake: Slot<Intake>,
     intake_metrics: IntakeMetrics,
+    outages: Slot<Outages>,
+    sending_metrics: SendingMetrics,
+    supply_metrics: SupplyMetrics,
 }
 
 impl Deptrans {
@@ -54,13 +76,22 @@ impl Deptrans {
             directory_metrics: DirectoryMetrics::register(metrics),
             directory: Slot::default(),
             outside: Slot::default(),
+            feeds: Slot::default(),
+            feeds_metrics: FeedsMetrics::register(metrics),
+            bindings: Slot::default(),
+            bindings_metrics: BindingsMetrics::register(metrics),
+            checks: Slot::default(),
+            check_metrics: CheckMetrics::register(metrics),
             intake: Slot::default(),
             intake_metrics: IntakeMetrics::register(metrics),
+            outages: Slot::default(),
+            sending_metrics: SendingMetrics::register(metrics),
+            supply_metrics: SupplyMetrics::register(metrics),
         }
     }
 
-    #[allow(dead_code, reason = "started as soon as there are stand-ins to read from")]
     /// The caches, brought up by the first attempt to start that gets so far.
+    #[allow(dead_code, reason = "started as soon as there are stand-ins to read from")]
     async fn directory(
         &self,
         platform: &Platform,
@@ -81,6 +112,45 @@ impl Deptrans {
         self.directory.fill(directory.clone());
         Ok(directory)
     }
+
+    /// Begins what runs beside the requests: senders, on a thread of their own, and what watches and
+    /// cleans. Comes last in a start: it is done once.
+    fn send(
+        &self,
+        platform: &Platform,
+        settings: &DeptransSettings,
+        outside: &Outside,
+        directory: Directory,
+        krt: Arc<Gateway>,
+    ) -> Result<()> {
+        let database = platform.database()?;
+        let regions = Arc::new(Regions::new(&settings.regions));
+        let background = platform.background();
+        let sender = Sender {
+            database: database.clone(),
+            drivers: Drivers::new(directory, &settings.categories),
+            trackstory: outside.trackstory.clone(),
+            personal: outside.personal.clone(),
+            krt: Arc::clone(&krt),
+            regions: Arc::clone(&regions),
+            settings: settings.sending.clone(),
+            metrics: self.sending_metrics.clone(),
+            rest: Rest::default(),
+        };
+        background
+            .spawn_thread("senders", move |stop| sender.run(stop))
+            .map_err(Error::internal)?;
+
+        let after = Duration::from_millis(settings.outage_after_ms);
+        let watched = database.clone();
+        background.spawn(move |stop| Outages::watch(watched, krt, after, stop));
+        let (counted, supply) = (database.clone(), settings.supply.clone());
+        let metrics = self.supply_metrics.clone();
+        background.spawn(move |stop| supply::run(counted, regions, supply, metrics, stop));
+        let days = settings.history_days;
+        background.spawn(move |stop| retention::run(database, days, stop));
+        Ok(())
+    }
 }
 
 impl Domain for Deptrans {
@@ -89,12 +159,24 @@ impl Domain for Deptrans {
     }
 
     fn mount(&self, routes: &mut ServiceConfig<'_>) {
+        routes.app_data(web::Data::new(self.feeds.clone()));
+        routes.app_data(web::Data::new(self.bindings.clone()));
+        routes.app_data(web::Data::new(self.checks.clone()));
+        feeds::mount(routes);
+        bindings::mount(routes);
+        check::mount(routes);
         routes.app_data(web::Data::new(self.intake.clone()));
+        routes.app_data(web::Data::new(self.outages.clone()));
         intake::mount(routes);
+        outages::mount(routes);
     }
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
+    }
+
+    fn uses_kafka(&self) -> bool {
+        true
     }
 
     fn uses_secrets(&self) -> bool {
@@ -115,13 +197,48 @@ impl Domain for Deptrans {
     ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
-            self.outside.fill(Outside::open(platform, &settings)?);
+            let outside = Outside::open(platform, &settings)?;
+            let database = platform.database()?;
+            let gateway = Arc::new(Gateway::new(
+                &settings.krt,
+                outside.krt.clone(),
+                database.clone(),
+                platform.seal()?,
+            ));
+            let regions = Arc::new(Regions::new(&settings.regions));
+            let directory = self.directory(platform, &outside, &settings).await?;
+            self.feeds.fill(Feeds::start(
+                platform,
+                &settings.feeds,
+                directory.clone(),
+                self.feeds_metrics.clone(),
+            )?);
+            self.checks.fill(Checks::new(
+                &settings.check,
+                database.clone(),
+                directory.clone(),
+                outside.trackstory.clone(),
+                Arc::clone(&regions),
+                self.check_metrics.clone(),
+            ));
+            self.bindings.fill(Bindings {
+                database: database.clone(),
+                directory: directory.clone(),
+                personal: outside.personal.clone(),
+                krt: Arc::clone(&gateway),
+                metrics: self.bindings_metrics.clone(),
+            });
             self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
+            self.outages.fill(Outages::new(database));
+            self.send(platform, &settings, &outside, directory, gateway)?;
+            self.outside.fill(outside);
             Ok(())
         })
     }
 
     fn dependencies(&self) -> Vec<ReadinessRow> {
-        self.outside.get().map(|outside| outside.rows()).unwrap_or_default()
+        let mut rows = self.outside.get().map(|outside| outside.rows()).unwrap_or_default();
+        rows.extend(self.intake.get().and_then(|intake| intake.row()));
+        rows
     }
 }

@@ -5,11 +5,17 @@
 mod accumulators;
 mod bookings;
 mod cabinets;
+mod commands;
+mod events;
+mod execute;
 mod ids;
 mod keeping;
+mod line;
 mod metrics;
 mod places;
+mod polling;
 mod settings;
+mod settling;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,18 +23,22 @@ use std::sync::Arc;
 
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use tokio::sync::Notify;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::accumulators::Accumulators;
 use self::bookings::Bookings;
 use self::cabinets::Cabinets;
+use self::commands::{Commands, Wakes};
+use self::execute::Execution;
+use self::line::{Line, LineMetrics};
 use self::metrics::ScooterMetrics;
 use self::settings::ScooterSettings;
 use crate::platform::config::{Config, Fault};
 use crate::platform::database::Database;
 use crate::platform::database::migrations::Migrations;
 use crate::platform::domain::{Domain, Platform, Slot};
-use crate::platform::error::Result;
+use crate::platform::error::{Error, Kind, Result};
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
 
@@ -42,6 +52,10 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/scooter_accu
 /// The domain.
 pub struct ScooterAccumulator {
     metrics: ScooterMetrics,
+    line_metrics: LineMetrics,
+    line: Slot<Arc<Line>>,
+    commands: Slot<Commands>,
+    execution: Slot<Execution>,
     cabinets: Slot<Cabinets>,
     accumulators: Slot<Accumulators>,
     bookings: Slot<Bookings>,
@@ -60,10 +74,39 @@ impl ScooterAccumulator {
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             metrics: ScooterMetrics::register(metrics),
+            line_metrics: LineMetrics::register(metrics),
+            line: Slot::default(),
+            commands: Slot::default(),
+            execution: Slot::default(),
             cabinets: Slot::default(),
             accumulators: Slot::default(),
             bookings: Slot::default(),
         }
+    }
+}
+
+impl ScooterAccumulator {
+    fn open_line(&self, platform: &Platform, tools: &Tools) -> Result<Arc<Line>> {
+        let settings = tools.settings.commands.clone();
+        let topics = settings.topics().map_err(|(key, fault)| {
+            let detail = "The configuration is not valid.";
+            Error::new(Kind::Internal, "invalid_configuration", detail)
+                .with_source(format!("commands.{key}: {fault}"))
+        })?;
+        let line = Arc::new(Line {
+            database: tools.database.clone(),
+            mqtt: platform.mqtt()?,
+            topics,
+            settings,
+            metrics: self.line_metrics.clone(),
+            outcomes: self.metrics.clone(),
+            wakes: Arc::new(Wakes::default()),
+            ask: Notify::new(),
+            stop: platform.shutdown.clone(),
+            runtime: platform.runtime.clone(),
+        });
+        line.open()?;
+        Ok(line)
     }
 }
 
@@ -76,13 +119,21 @@ impl Domain for ScooterAccumulator {
         routes.app_data(web::Data::new(self.cabinets.clone()));
         routes.app_data(web::Data::new(self.accumulators.clone()));
         routes.app_data(web::Data::new(self.bookings.clone()));
+        routes.app_data(web::Data::new(self.commands.clone()));
+        routes.app_data(web::Data::new(self.execution.clone()));
         cabinets::mount(routes);
+        commands::mount(routes);
         accumulators::mount(routes);
         bookings::mount(routes);
+        execute::mount(routes);
     }
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "scooter_accumulator", embedded: &EMBEDDED })
+    }
+
+    fn uses_mqtt(&self) -> bool {
+        true
     }
 
     fn check(&self, config: &Config) -> Vec<Fault> {
@@ -99,6 +150,10 @@ impl Domain for ScooterAccumulator {
                 settings: platform.section(SECTION)?,
                 metrics: self.metrics.clone(),
             });
+            let line = self.open_line(platform, &tools)?;
+            self.commands.fill(Commands::new(Arc::clone(&line)));
+            self.execution.fill(Execution::new(Arc::clone(&line)));
+            self.line.fill(line);
             self.cabinets.fill(Cabinets { tools: Arc::clone(&tools) });
             self.accumulators.fill(Accumulators { tools: Arc::clone(&tools) });
             self.bookings.fill(Bookings { tools: Arc::clone(&tools) });
@@ -109,6 +164,6 @@ impl Domain for ScooterAccumulator {
     }
 
     fn dependencies(&self) -> Vec<ReadinessRow> {
-        Vec::new()
+        self.line.get().map(|line| vec![line.mqtt.row()]).unwrap_or_default()
     }
 }

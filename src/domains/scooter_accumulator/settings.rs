@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::cabinets::near::MAX_RADIUS_M;
+use super::commands::CommandSettings;
 use crate::platform::config::{Faults, Section};
 
 /// What an operator may set.
@@ -24,6 +25,8 @@ pub struct ScooterSettings {
     pub gauges_ms: u64,
     /// How long moves, commands and ended bookings are kept.
     pub history_days: i32,
+    /// How cabinets are spoken to.
+    pub commands: CommandSettings,
 }
 
 impl ScooterSettings {
@@ -53,5 +56,6 @@ impl Section for ScooterSettings {
         within((50..=60_000).contains(&self.sweep_ms), "sweep_ms", "50..=60000");
         within((50..=600_000).contains(&self.gauges_ms), "gauges_ms", "50..=600000");
         within((1..=3650).contains(&self.history_days), "history_days", "1..=3650");
+        self.commands.check(faults);
     }
 }

@@ -102,6 +102,7 @@ pub(super) async fn around(
     };
     let route = route(stand_in, &request);
     state.calls.add(stand_in, route.clone());
+    let _underway = state.calls.begin(stand_in);
     let Ok(body) = request.extract::<Bytes>().await else {
         let message = "the body is too large or did not come whole";
         let answer = refuse(StatusCode::PAYLOAD_TOO_LARGE, "bad_body", message);

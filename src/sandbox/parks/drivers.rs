@@ -72,16 +72,7 @@ pub(super) struct Drivers {
 
 impl Drivers {
     pub(super) fn new(park_id: &str, frozen: bool) -> Self {
-        let count = match park_id {
-            "park-1" => 25_000,
-            "park-2" => 20,
-            "park-3" => 12_000,
-            other if other.starts_with("park-") || other.starts_with("inactive-") => 100,
-            _ => 0,
-        };
-        let digest: [u8; 32] = Sha256::digest(park_id).into();
-        let (head, _) = digest.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
-        let seed = u64::from_be_bytes(*head);
+        let (seed, count) = (seed(park_id), usual_count(park_id));
         Self { seed, count, frozen, added: Vec::new(), changes: HashMap::new() }
     }
 
@@ -92,7 +83,7 @@ impl Drivers {
 
     pub(super) fn id(&self, position: u64) -> Option<String> {
         if position < self.count {
-            return Some(format!("{:016x}{position:016x}", self.seed));
+            return Some(usual_id(self.seed, position));
         }
         let added = usize::try_from(position - self.count).ok()?;
         self.added.get(added).cloned()
@@ -177,6 +168,29 @@ impl Drivers {
     }
 }
 
+/// How many drivers are computed for a park.
+pub(in super::super) fn usual_count(park_id: &str) -> u64 {
+    match park_id {
+        "park-1" => 25_000,
+        "park-2" => 20,
+        "park-3" => 12_000,
+        other if other.starts_with("park-") || other.starts_with("inactive-") => 100,
+        _ => 0,
+    }
+}
+
+/// What the ids of a park's drivers begin with.
+pub(in super::super) fn seed(park_id: &str) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(park_id).into();
+    let (head, _) = digest.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    u64::from_be_bytes(*head)
+}
+
+/// The id of a computed driver.
+pub(in super::super) fn usual_id(seed: u64, position: u64) -> String {
+    format!("{seed:016x}{position:016x}")
+}
+
 fn usual_work_status(dice: u64) -> WorkStatus {
     match dice % 100 {
         0..85 => WorkStatus::Working,
@@ -191,7 +205,7 @@ fn pick<'a>(from: &[&'a str], dice: u64) -> &'a str {
 }
 
 /// SplitMix64's last step: every bit depends on every bit.
-fn mix(value: u64) -> u64 {
+pub(in super::super) fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -15,7 +15,7 @@
 //! | `PUT /__sandbox/parks/{park_id}/drivers/{id}` `{"first_name"?, "work_rule_id"?, "work_status"?, "current_status"?}` | changes a driver, or adds one; an empty `first_name` is left out of answers |
 //! | `DELETE /__sandbox/parks/{park_id}` | makes it the usual park |
 
-mod drivers;
+pub(super) mod drivers;
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -30,6 +30,19 @@ const CALLERS: [(&str, &str); 6] = [
 /// `secrets.token_key` of every test server.
 pub const TOKEN_KEY: &str = "dGVzdC10ZXN0LXRlc3QtdGVzdC10ZXN0LXRlc3QtMzI=";
 
+/// The outside services, by their names in the configuration, and their stand-ins.
+const UPSTREAMS: [(&str, &str); 9] = [
+    ("personal", "personal"),
+    ("int_api", "int-api"),
+    ("fleet_parks", "fleet-parks"),
+    ("parks", "parks"),
+    ("feeds", "feeds"),
+    ("driver_profiles", "driver-profiles"),
+    ("driver_categories", "driver-categories-api"),
+    ("driver_trackstory", "driver-trackstory"),
+    ("krt", "krt"),
+];
+
 /// Where no PostgreSQL is.
 pub const NO_DATABASE: &str = "postgres://fleet:fleet@127.0.0.1:9/fleet";
 
@@ -100,10 +113,19 @@ pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
         "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndrain_ms = 0\ngrace_ms = 5000\n\
          [telemetry]\nlog = 'warn'\n\
          [database]\nurl = '{database}'\npool_size = 8\n\
-         [secrets]\ntoken_key = '{TOKEN_KEY}'\n"
+         [kafka]
+brokers = ''
+\
+         [secrets]
+token_key = '{TOKEN_KEY}'
+\
+         [deptrans_driver_status_integration.krt]
+login = 'fleet'
+password = 'sandbox'
+"
     );
-    for stand_in in ["personal", "int-api", "fleet-parks", "parks", "feeds"] {
-        let (name, base_url) = (stand_in.replace('-', "_"), sandbox.base_url(stand_in));
+    for (name, stand_in) in UPSTREAMS {
+        let base_url = sandbox.base_url(stand_in);
         write!(text, "[upstreams.{name}]\nbase_url = '{base_url}'\ntoken = 'test-fleet'\n")
             .expect("a text takes it");
     }

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod kafka;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod ports;

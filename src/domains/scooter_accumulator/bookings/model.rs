@@ -106,6 +106,8 @@ pub struct BookedCell {
 pub enum CellOutcome {
     /// It did not open.
     Failed,
+    /// It was opened, and the cabinet has not told yet what is in it.
+    Opened,
     /// What was in it was taken out.
     Taken,
     /// What was to be taken out is still in it.
@@ -114,6 +116,10 @@ pub enum CellOutcome {
     Returned,
     /// What was to be put in is not in it.
     Missing,
+    /// It was not told in time; what was to be taken out counts as taken.
+    Unreported,
+    /// It was booked, but not needed.
+    Unused,
 }
 
 impl CellOutcome {
@@ -121,10 +127,13 @@ impl CellOutcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
+            Self::Opened => "opened",
             Self::Taken => "taken",
             Self::Left => "left",
             Self::Returned => "returned",
             Self::Missing => "missing",
+            Self::Unreported => "unreported",
+            Self::Unused => "unused",
         }
     }
 }

@@ -1,0 +1,151 @@
+//! SQL of outages.
+
+use diesel::sql_types::{BigInt, Bool, Double, Nullable, Timestamptz};
+use diesel::{OptionalExtension as _, QueryableByName};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+use jiff_diesel::{NullableTimestamp, Timestamp as SqlTimestamp, ToDiesel as _};
+use serde::Serialize;
+
+use crate::platform::database::Connection;
+use crate::platform::error::Result;
+
+/// While an outage lasts, its queue is counted so often by one of the instances, in seconds.
+const COUNT_EVERY: f64 = 5.0;
+
+/// A time in which the regulator could not be told.
+#[derive(Debug, Serialize, QueryableByName, utoipa::ToSchema)]
+pub(super) struct Outage {
+    #[diesel(sql_type = BigInt)]
+    #[serde(skip)]
+    id: i64,
+    /// The first call that failed.
+    #[diesel(sql_type = Timestamptz, deserialize_as = SqlTimestamp)]
+    #[schema(value_type = String, format = DateTime)]
+    from_at: Timestamp,
+    /// The first call that was answered again; absent while it lasts.
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = NullableTimestamp)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    to_at: Option<Timestamp>,
+    /// Drivers whose newest status waited, at most.
+    #[diesel(sql_type = BigInt)]
+    #[schema(minimum = 0)]
+    longest_queue: i64,
+    /// Statuses that were replaced by newer ones of the same drivers before they could be sent.
+    #[diesel(sql_type = BigInt)]
+    #[schema(minimum = 0)]
+    superseded: i64,
+    /// When nothing waited any more of what had waited when it ended.
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = NullableTimestamp)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    caught_up_at: Option<Timestamp>,
+}
+
+/// Where a page ended.
+pub(super) type Position = (Timestamp, i64);
+
+const LIST: &str = "SELECT id, from_at, to_at, longest_queue, superseded, caught_up_at \
+     FROM deptrans.krt_outages WHERE $1 IS NULL OR (from_at, id) < ($1, $2) \
+     ORDER BY from_at DESC, id DESC LIMIT $3";
+
+/// Outages before a position, the newest first.
+pub(super) async fn list(
+    connection: &mut Connection,
+    before: Option<Position>,
+    limit: u32,
+) -> Result<(Vec<Outage>, Option<Position>)> {
+    let (before_at, before_id) = before.unzip();
+    let mut items: Vec<Outage> = diesel::sql_query(LIST)
+        .bind::<Nullable<Timestamptz>, _>(before_at.map(|at: Timestamp| at.to_diesel()))
+        .bind::<Nullable<BigInt>, _>(before_id)
+        .bind::<BigInt, _>(i64::from(limit) + 1)
+        .load(connection)
+        .await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| is_more).map(|last| (last.from_at, last.id));
+    Ok((items, next))
+}
+
+/// Begins an outage that is not yet open, unless an instance had an answer not long ago.
+const OPEN: &str = "INSERT INTO deptrans.krt_outages AS o (from_at) \
+     SELECT GREATEST(clock_timestamp() - make_interval(secs => $1), answered_at) FROM deptrans.krt_pace \
+     WHERE answered_at < clock_timestamp() - make_interval(secs => $2) \
+     ON CONFLICT ((true)) WHERE to_at IS NULL DO UPDATE SET from_at = excluded.from_at \
+       WHERE o.from_at > excluded.from_at \
+     RETURNING o.id AS value";
+
+#[derive(QueryableByName)]
+struct Value {
+    #[diesel(sql_type = BigInt)]
+    #[allow(dead_code, reason = "that there is one says enough")]
+    value: i64,
+}
+
+/// KRT has failed this instance since `failing` seconds; no outage begins when it answered another one
+/// in the last `grace` seconds. Whether one began, or began earlier than was known.
+pub(super) async fn open(connection: &mut Connection, failing: f64, grace: f64) -> Result<bool> {
+    let open = diesel::sql_query(OPEN).bind::<Double, _>(failing).bind::<Double, _>(grace);
+    let opened: Option<Value> = open.get_result(connection).await.optional()?;
+    Ok(opened.is_some())
+}
+
+const TELL: &str = "UPDATE deptrans.krt_pace SET \
+     answered_at = GREATEST(answered_at, clock_timestamp() - make_interval(secs => $1))";
+
+/// Ends the open outage: with the first answer behind its beginning that this instance knows of.
+const CLOSE: &str = "UPDATE deptrans.krt_outages SET to_at = \
+       CASE WHEN clock_timestamp() - make_interval(secs => $2) > from_at \
+         THEN clock_timestamp() - make_interval(secs => $2) \
+         ELSE clock_timestamp() - make_interval(secs => $1) END, \
+       counted_at = clock_timestamp(), longest_queue = GREATEST(longest_queue, \
+         (SELECT count(*) FROM deptrans.status_queue WHERE due_at IS NOT NULL)) \
+     WHERE to_at IS NULL AND from_at < clock_timestamp() - make_interval(secs => $1) \
+     RETURNING longest_queue AS value";
+
+/// KRT answered this instance: last so many seconds ago, and first again so many. Whether an outage
+/// ended by that.
+pub(super) async fn close(connection: &mut Connection, last: f64, first: f64) -> Result<bool> {
+    diesel::sql_query(TELL).bind::<Double, _>(last).execute(connection).await?;
+    let close = diesel::sql_query(CLOSE).bind::<Double, _>(last).bind::<Double, _>(first);
+    let closed: Option<Value> = close.get_result(connection).await.optional()?;
+    Ok(closed.is_some())
+}
+
+const COUNT: &str = "UPDATE deptrans.krt_outages SET counted_at = clock_timestamp(), \
+       longest_queue = GREATEST(longest_queue, \
+         (SELECT count(*) FROM deptrans.status_queue WHERE due_at IS NOT NULL)) \
+     WHERE to_at IS NULL AND counted_at < clock_timestamp() - make_interval(secs => $1)";
+const CATCH_UP: &str = "UPDATE deptrans.krt_outages o SET caught_up_at = clock_timestamp() \
+     WHERE o.to_at IS NOT NULL AND o.caught_up_at IS NULL AND NOT EXISTS (\
+       SELECT FROM deptrans.status_queue q WHERE q.due_at IS NOT NULL AND q.queued_at <= o.to_at)";
+const STATE: &str = "SELECT EXISTS (SELECT FROM deptrans.krt_outages WHERE to_at IS NULL) AS is_open, \
+     EXISTS (SELECT FROM deptrans.krt_outages WHERE to_at IS NOT NULL AND caught_up_at IS NULL) \
+       AS is_behind";
+
+/// How outages are.
+#[derive(Debug, Clone, Copy, Default, QueryableByName)]
+pub(super) struct State {
+    /// One is open.
+    #[diesel(sql_type = Bool)]
+    pub is_open: bool,
+    /// One is over, and what waited then is not yet sent.
+    #[diesel(sql_type = Bool)]
+    pub is_behind: bool,
+}
+
+/// Counts the queue of the open outage, notes that what waited is sent, and tells how outages are.
+pub(super) async fn follow(connection: &mut Connection) -> Result<State> {
+    let state: State = diesel::sql_query(STATE).get_result(connection).await?;
+    if state.is_open {
+        let count = diesel::sql_query(COUNT).bind::<Double, _>(COUNT_EVERY);
+        count.execute(connection).await?;
+    }
+    if state.is_behind {
+        diesel::sql_query(CATCH_UP).execute(connection).await?;
+    }
+    Ok(state)
+}

@@ -1,0 +1,139 @@
+//! Takes events from the broker and applies them: a cabinet's in the order in which they came, several
+//! cabinets' at once. Every instance hears all; who is second finds an event applied.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::applying;
+use super::wire::{self, Event};
+use crate::domains::scooter_accumulator::ids::CabinetId;
+use crate::domains::scooter_accumulator::line::Line;
+use crate::domains::scooter_accumulator::settling::Effects;
+use crate::platform::context::Context;
+use crate::platform::error::{Error, Kind, Result};
+use crate::platform::mqtt::Messages;
+
+/// Events that wait for one worker; behind them the broker's client has bounds of its own.
+const WAITING: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pauses before an event is tried again: they double from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// So often an event is tried that fails by itself, not for want of the database.
+const TRIES: u32 = 3;
+/// The label of events that are none, or whose type does not matter.
+const ANY: &str = "unread";
+
+/// An event and whose it is.
+struct Heard {
+    cabinet: CabinetId,
+    event: Event,
+}
+
+/// Reads until the process stops.
+pub async fn run(line: Arc<Line>, mut messages: Messages) {
+    let workers: Vec<mpsc::Sender<Heard>> = (0..line.settings.event_workers)
+        .map(|_| {
+            let (sender, receiver) = mpsc::channel(WAITING);
+            line.runtime.spawn(work(Arc::clone(&line), receiver));
+            sender
+        })
+        .collect();
+    loop {
+        let message = tokio::select! {
+            () = line.stop.wait() => return,
+            message = messages.next() => message,
+        };
+        let Some(message) = message else { return };
+        let cabinet = line.topics.events.id_of(message.topic()).map(CabinetId::parse);
+        let Some(Ok(cabinet)) = cabinet else {
+            line.metrics.event(ANY, "unknown_cabinet");
+            continue;
+        };
+        let event = match wire::read(message.payload()) {
+            Ok(event) => event,
+            Err(why) => {
+                line.metrics.event(ANY, why.name());
+                continue;
+            }
+        };
+        let Some(worker) = workers.get(shard(&cabinet, workers.len())) else { return };
+        tokio::select! {
+            () = line.stop.wait() => return,
+            sent = worker.send(Heard { cabinet, event }) => if sent.is_err() { return },
+        }
+    }
+}
+
+fn shard(cabinet: &CabinetId, shards: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    cabinet.hash(&mut hasher);
+    let shards = u64::try_from(shards).unwrap_or(1).max(1);
+    usize::try_from(hasher.finish() % shards).unwrap_or(0)
+}
+
+async fn work(line: Arc<Line>, mut events: mpsc::Receiver<Heard>) {
+    loop {
+        let heard = tokio::select! {
+            () = line.stop.wait() => return,
+            heard = events.recv() => heard,
+        };
+        let Some(heard) = heard else { return };
+        let kind = heard.event.body.name();
+        let started = Instant::now();
+        match patiently(&line, &heard).await {
+            Some(outcome) => line.metrics.event(kind, outcome),
+            None => return,
+        }
+        line.metrics.applied.observe(started.elapsed().as_secs_f64());
+    }
+}
+
+/// Applies an event, again and again while the database is away; `None` when the process stops.
+async fn patiently(line: &Line, heard: &Heard) -> Option<&'static str> {
+    let mut pause = FIRST_PAUSE;
+    let mut failures = 0;
+    loop {
+        match once(line, heard).await {
+            Ok(outcome) => return Some(outcome),
+            Err(error) => {
+                let (code, cause) = (error.code(), error.chain());
+                if !is_passing(&error) {
+                    failures += 1;
+                }
+                if failures >= TRIES {
+                    tracing::error!(code, cause, "an event of a cabinet could not be applied");
+                    return Some("failed");
+                }
+                tracing::warn!(code, cause, "an event of a cabinet is tried again");
+            }
+        }
+        if line.stop.wait_or(pause).await {
+            return None;
+        }
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// Whether waiting helps.
+fn is_passing(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
+}
+
+async fn once(line: &Line, heard: &Heard) -> Result<&'static str> {
+    let context = Context::background("scooter events", PATIENCE);
+    let (applied, effects) = line
+        .database
+        .transaction(&context, async |connection| {
+            let mut effects = Effects::default();
+            let Heard { cabinet, event } = heard;
+            let applied = applying::apply(line, connection, cabinet, event, &mut effects).await?;
+            Ok((applied, effects))
+        })
+        .await?;
+    effects.show(line);
+    Ok(applied.name())
+}

@@ -1,0 +1,52 @@
+//! Routes: unpack, call the service, wrap.
+
+use actix_web::{HttpResponse, post};
+use utoipa_actix_web::service_config::ServiceConfig;
+use uuid::Uuid;
+
+use super::model::ExecuteOrder;
+use super::service::Execution;
+use crate::domains::scooter_accumulator::bookings::Booking;
+use crate::platform::domain::Live;
+use crate::platform::error::Result;
+use crate::platform::http::body::Json;
+use crate::platform::http::identity::Internal;
+use crate::platform::http::params::Path;
+use crate::platform::http::problem::ChangeProblems;
+
+/// Mounts the route.
+pub fn mount(routes: &mut ServiceConfig<'_>) {
+    routes.service(execute);
+}
+
+/// The path parameter of a booking.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "only its description is used")]
+struct BookingPath {
+    /// The booking's id.
+    booking_id: Uuid,
+}
+
+/// Has the booking's cells opened, and answers when the cabinet says which are. A pick-up's
+/// accumulators are the technician's from then on; a return's become the cabinet's when it reports
+/// them. Called again while it runs, it waits for the same command; after it is done, it answers the
+/// same. 504 `cabinet_no_answer`: it is not known whether doors were opened, and the booking shows it
+/// later; called again, the cabinet is first asked for its state. 409 `cabinet_offline`,
+/// `booking_not_active`, `cabinet_busy`, `cabinet_jammed`, `cabinet_unknown_cell`, `cabinet_refused`
+/// (nothing was opened; the booking is active again), `accumulator_not_with_contractor`; 503
+/// `broker_unavailable`.
+#[utoipa::path(operation_id = "bookings_execute", tag = "scooter-accumulator",
+    params(BookingPath), request_body = ExecuteOrder,
+    responses((status = 200, body = Booking, description = "The cells that are open, or what became of them"),
+        ChangeProblems))]
+#[post("/internal/v1/bookings/{booking_id}/execute")]
+async fn execute(
+    internal: Internal,
+    service: Live<Execution>,
+    id: Path<Uuid>,
+    body: Json<ExecuteOrder>,
+) -> Result<HttpResponse> {
+    let named = body.value.accumulator_ids;
+    Ok(HttpResponse::Ok().json(service.0.execute(&internal.context, id.0, named).await?))
+}

@@ -1,0 +1,56 @@
+//! The line to the cabinets: what the rooms share that speak with them.
+
+mod metrics;
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+pub use self::metrics::LineMetrics;
+use super::commands::{self, CommandSettings, Find, Topics, Wakes};
+use super::metrics::ScooterMetrics;
+use super::{events, polling, settling};
+use crate::platform::background::Background;
+use crate::platform::database::Database;
+use crate::platform::error::{Error, Kind, Result};
+use crate::platform::mqtt::Mqtt;
+use crate::platform::shutdown::Shutdown;
+
+/// What they share.
+pub struct Line {
+    pub database: Database,
+    pub mqtt: Mqtt,
+    pub topics: Topics,
+    pub settings: CommandSettings,
+    pub metrics: LineMetrics,
+    /// What becomes of bookings.
+    pub outcomes: ScooterMetrics,
+    pub wakes: Arc<Wakes>,
+    /// Wakes the polling: a cabinet is to be asked soon.
+    pub ask: Notify,
+    pub stop: Shutdown,
+    /// Where work runs that no caller may drop.
+    pub runtime: Handle,
+}
+
+impl Line {
+    /// Looks for commands.
+    pub fn find(&self) -> Find {
+        Find { answer: self.settings.answer() }
+    }
+
+    /// Subscribes to what cabinets say, and looks after commands and bookings until the process stops.
+    ///
+    /// # Errors
+    /// The topic cannot be subscribed to.
+    pub fn open(self: &Arc<Self>) -> Result<()> {
+        let messages = self.mqtt.subscribe(&self.topics.events.filter())?;
+        let waking = Arc::clone(&self.wakes).run(self.database.clone(), self.stop.clone());
+        self.runtime.spawn(waking);
+        self.runtime.spawn(events::run(Arc::clone(self), messages));
+        self.runtime.spawn(settling::sweep(Arc::clone(self)));
+        self.runtime.spawn(polling::run(Arc::clone(self)));
+        Ok(())
+    }
+}
