@@ -14,13 +14,13 @@ use crate::domains::scooter_accumulator::bookings::{
 use crate::domains::scooter_accumulator::cabinets::cells::CellState;
 use crate::domains::scooter_accumulator::cabinets::store as cabinets;
 use crate::domains::scooter_accumulator::commands::{
-    self, Command, CommandKind, CommandStatus, Failure, Seat, Sending, broker_unavailable,
-    cabinet_offline,
+    self, Answer, Command, CommandEvent, CommandKind, CommandStatus, Failure, Seat, Sending,
+    broker_unavailable, cabinet_offline,
 };
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
 use crate::domains::scooter_accumulator::line::Line;
 use crate::domains::scooter_accumulator::places::{self, Place};
-use crate::domains::scooter_accumulator::settling::{self, Effects};
+use crate::domains::scooter_accumulator::settling::{self, Effects, Ending};
 use crate::platform::context::Context;
 use crate::platform::database::Connection;
 use crate::platform::error::{Error, Kind, Result};
@@ -41,8 +41,10 @@ pub struct Execution {
 enum Begun {
     /// There is nothing to wait for.
     Done(Box<Booking>),
-    /// A command is on its way.
-    Waits(Uuid),
+    /// A command was written, and is on its way.
+    Began(Uuid),
+    /// Somebody else's is on its way.
+    Joins(Uuid),
     /// It is not known what became of a command; the cabinet is asked.
     Asks(Uuid),
 }
@@ -74,17 +76,23 @@ impl Execution {
         let waits = context.keeping_back(FOR_THE_ANSWER);
         loop {
             let begun = self.begin(&waits, booking, named.clone()).await?;
-            let (command, was_unknown) = match begun {
+            let (command, was_unknown, is_own) = match begun {
                 Begun::Done(booking) => return Ok(*booking),
-                Begun::Waits(command) => (command, false),
-                Begun::Asks(command) => (command, true),
+                Begun::Began(command) => (command, false, true),
+                Begun::Joins(command) => (command, false, false),
+                Begun::Asks(command) => (command, true, false),
             };
             match self.wait(&waits, booking, command, was_unknown).await? {
                 Came::Booking(booking) => return Ok(*booking),
                 // What was unknown is known now, and nothing is open: this call's own turn.
                 Came::NotOpened(_) if was_unknown && !waits.deadline.has_passed() => {}
                 Came::NotOpened(refusal) => return Err(refusal),
-                Came::Nothing => return Err(no_answer()),
+                Came::Nothing => {
+                    if is_own {
+                        self.give_up(context, command).await;
+                    }
+                    return Err(no_answer());
+                }
             }
         }
     }
@@ -107,11 +115,24 @@ impl Execution {
                 })
                 .await?;
             std::mem::take(&mut begun.effects).show(&line);
-            if let Some(sending) = begun.sending {
-                let line = Arc::clone(&line);
-                line.runtime.clone().spawn(async move { commands::send(&line, sending).await });
-            } else if begun.is_new {
-                line.runtime.spawn(commands::drain(Arc::clone(&line), cabinet));
+            let own = match begun.begun {
+                Begun::Began(command) => Some(command),
+                _ => None,
+            };
+            match (begun.sending, own) {
+                (Some(sending), Some(own)) if sending.is_of(own) => {
+                    let line = Arc::clone(&line);
+                    line.runtime.clone().spawn(async move { commands::send(&line, sending).await });
+                }
+                // Something else goes first.
+                (Some(sending), _) => {
+                    let work = commands::send_and_drain(Arc::clone(&line), sending, cabinet);
+                    line.runtime.spawn(work);
+                }
+                (None, Some(_)) => {
+                    line.runtime.spawn(commands::drain(Arc::clone(&line), cabinet));
+                }
+                (None, None) => {}
             }
             Ok(begun.begun)
         });
@@ -196,6 +217,41 @@ impl Execution {
         effects.show(&self.line);
         Ok(())
     }
+
+    /// Whoever had the command written has no time left: so has the command. When this fails, whoever
+    /// looks after what is overdue does it later.
+    async fn give_up(&self, context: &Context, id: Uuid) {
+        let line = &self.line;
+        let work = async |connection: &mut Connection| {
+            let mut effects = Effects::default();
+            let Some(command) = line.find().by_id(connection, id).await? else {
+                return Ok(effects);
+            };
+            cabinets::lock(connection, &command.cabinet_id).await?;
+            let Some(mut command) = line.find().by_id(connection, id).await? else {
+                return Ok(effects);
+            };
+            match command.status {
+                CommandStatus::Created => {
+                    let answer = Answer::never_left(Failure::Expired);
+                    let ending = Ending::unopened(CommandEvent::NeverLeft, answer);
+                    settling::end_command(line, connection, &mut command, ending, &mut effects)
+                        .await?;
+                }
+                CommandStatus::Sent => {
+                    settling::time_out(connection, &mut command, &mut effects).await?;
+                }
+                _ => {}
+            }
+            Ok(effects)
+        };
+        match line.database.transaction(context, work).await {
+            Ok(effects) => effects.show(line),
+            Err(error) => {
+                tracing::warn!(command = %id, code = error.code(), "a command waits to be given up");
+            }
+        }
+    }
 }
 
 /// What is to be done with a booking.
@@ -209,14 +265,12 @@ struct Order<'a> {
 struct Beginning {
     begun: Begun,
     sending: Option<Sending>,
-    /// A command was written.
-    is_new: bool,
     effects: Effects,
 }
 
 impl Beginning {
     fn of(begun: Begun) -> Self {
-        Self { begun, sending: None, is_new: false, effects: Effects::default() }
+        Self { begun, sending: None, effects: Effects::default() }
     }
 }
 
@@ -297,7 +351,7 @@ async fn join(
         return Err(broker_unavailable());
     }
     if command.status != CommandStatus::TimedOut {
-        return Ok(Beginning::of(Begun::Waits(command.id)));
+        return Ok(Beginning::of(Begun::Joins(command.id)));
     }
     let mut beginning = Beginning::of(Begun::Asks(command.id));
     settling::ask(connection, &command, &mut beginning.effects).await?;
@@ -339,7 +393,7 @@ async fn begin_new(
     commands::store::insert(connection, &command).await?;
     bookings::advance(connection, booking, BookingEvent::Execute).await?;
     let sending = commands::mark(line, connection, &cabinet).await?;
-    Ok(Beginning { sending, is_new: true, ..Beginning::of(Begun::Waits(id)) })
+    Ok(Beginning { sending, ..Beginning::of(Begun::Began(id)) })
 }
 
 /// Gives the cells of a return their accumulators, which the technician must have; cells that are left

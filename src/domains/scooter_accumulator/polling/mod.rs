@@ -82,7 +82,7 @@ pub async fn run(line: Arc<Line>) {
         }
         let pause = if more { EVERY / 10 } else { EVERY };
         tokio::select! {
-            () = line.stop.wait() => return,
+            () = line.closing.wait() => return,
             () = line.ask.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
