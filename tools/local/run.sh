@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make run`: from a fresh checkout to a server with stand-ins behind it and data in a database of
-# its own. Run again, it rebuilds and restarts. FLEET_PORT, FLEET_SANDBOX_PORT, FLEET_PG_PORT move it.
+# its own. Run again, it rebuilds and restarts. FLEET_PORT, FLEET_SANDBOX_PORT, FLEET_PG_PORT,
+# FLEET_MQTT_PORT move it.
 . "$(dirname "$0")/lib.sh"
 
 port="${FLEET_PORT:-8080}"
@@ -16,8 +17,9 @@ check_port() {
 running fleet >/dev/null || check_port server "$port" FLEET_PORT
 running sandbox >/dev/null || check_port stand-ins "$sandbox_port" FLEET_SANDBOX_PORT
 
-tools/local/install.sh build postgres
+tools/local/install.sh build postgres mosquitto
 tools/local/postgres.sh up
+use_broker
 FLEET__DATABASE__URL="$(tools/local/postgres.sh url)"
 FLEET__HTTP__LISTEN="127.0.0.1:$port"
 export FLEET__DATABASE__URL FLEET__HTTP__LISTEN
@@ -38,7 +40,8 @@ say "migrating"
 say "starting the stand-ins on $sandbox_port and the server on $port"
 start sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \
   "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port" \
-  --state .local/sandbox-state.jsonl --seed-customers "$base"
+  --state .local/sandbox-state.jsonl --seed-customers "$base" --seed-cabinets "$base" \
+  --mqtt-url "$FLEET__MQTT__URL" --cabinets "${FLEET_CABINETS:-20}"
 start fleet "$base/readyz" 60 \
   "$FLEET_BIN" serve --config config/sandbox.toml
 
@@ -46,6 +49,7 @@ start fleet "$base/readyz" 60 \
 # look one of them up.
 say "waiting for the example customers"
 wait_for_line sandbox 'example customers were added|there are customers already' 60
+wait_for_line sandbox 'example cabinets were added|there are cabinets already' 60
 
 cat <<TEXT
 

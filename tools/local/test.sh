@@ -3,7 +3,8 @@
 # Arguments go to `cargo test`. FLEET_TEST_DATABASE_URL, where given, is used and nothing is started.
 . "$(dirname "$0")/lib.sh"
 
-tools/local/install.sh build
+# Tests start brokers of their own.
+tools/local/install.sh build mosquitto
 if [ -z "${FLEET_TEST_DATABASE_URL:-}" ]; then
   if [ -z "${DATABASE_URL:-}" ]; then tools/local/install.sh postgres; fi
   tools/local/postgres.sh up
