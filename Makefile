@@ -1,6 +1,7 @@
 # Thin: what takes more than two lines is a script in tools/. Variables may be given behind the
 # target or in the environment: CARGO_TARGET_DIR, DATABASE_URL, FLEET_PORT, FLEET_SANDBOX_PORT,
-# FLEET_PG_PORT, FLEET_KAFKA_PORT, KAFKA_BROKERS; ARGS goes to cargo test, or to schemathesis.
+# FLEET_PG_PORT, FLEET_KAFKA_PORT, FLEET_MQTT_PORT, KAFKA_BROKERS, MQTT_URL; ARGS goes to cargo test, or
+# to schemathesis.
 
 .DEFAULT_GOAL := help
 .PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-tasks

@@ -350,6 +350,10 @@ pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let sandbox = start(listener, &options).context("cannot start the stand-ins")?;
     tracing::info!(listen = %sandbox.addr(), stand_ins = ?STAND_INS, "the sandbox is ready");
+    cabinets::add_examples(sandbox.cabinets(), &options.cabinets).map_err(anyhow::Error::msg)?;
+    if let Some(url) = options.cabinets.seed_cabinets {
+        seed::cabinets::spawn(url, Arc::clone(sandbox.cabinets()))?;
+    }
     if let Some(url) = options.seed_customers {
         seed::spawn(url)?;
     }
