@@ -4,7 +4,7 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-tasks
+.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-tasks bench-cabinets
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,3 +45,6 @@ bench: ## measure throughput and latency
 
 bench-tasks: ## measure the task queue beside pgbench
 	@tools/local/install.sh build postgres && benches/tasks.sh
+
+bench-cabinets: ## measure commands and events of cabinets beside a bare round trip
+	@tools/local/install.sh build postgres mosquitto && benches/cabinets.sh
