@@ -25,15 +25,16 @@ pub async fn doctor(source: &ConfigSource) -> anyhow::Result<Vec<Finding>> {
     let mut findings = vec![Finding { subject: "configuration".to_owned(), trouble }];
     let domains = super::enabled(&config);
     findings.extend(database(&config, &domains).await);
+    findings.extend(kafka(&config, &domains).await);
     findings.extend(upstreams(&config, &domains).await);
     Ok(findings)
 }
 
-#[cfg(any(feature = "database", feature = "upstream"))]
+#[cfg(any(feature = "database", feature = "kafka", feature = "upstream"))]
 const SECTION_INVALID: &str = "not tried: its section is not valid";
 
 /// How long one dependency has to answer.
-#[cfg(any(feature = "database", feature = "upstream"))]
+#[cfg(any(feature = "database", feature = "kafka", feature = "upstream"))]
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[cfg(feature = "database")]
@@ -72,6 +73,35 @@ async fn database(config: &Config, domains: &[Box<dyn Domain>]) -> Option<Findin
 
 #[cfg(not(feature = "database"))]
 async fn database(_: &Config, _: &[Box<dyn Domain>]) -> Option<Finding> {
+    None
+}
+
+#[cfg(feature = "kafka")]
+async fn kafka(config: &Config, domains: &[Box<dyn Domain>]) -> Option<Finding> {
+    use crate::platform::config::kafka::KafkaSettings;
+    use crate::platform::kafka::look;
+    domains.iter().find(|domain| domain.uses_kafka())?;
+    let subject = "kafka".to_owned();
+    let Ok(settings) = config.section::<KafkaSettings>("kafka") else {
+        return Some(Finding { subject, trouble: Some(SECTION_INVALID.to_owned()) });
+    };
+    if !settings.is_on() {
+        return None;
+    }
+    let looked = tokio::task::spawn_blocking(move || look(&settings, PATIENCE)).await;
+    let trouble = match looked {
+        Ok(Ok(())) => None,
+        Ok(Err(trouble)) => Some(format!(
+            "{trouble}; are brokers, topic and security in kafka right, and does it run? (Without \
+             Kafka: kafka.brokers = \"\")"
+        )),
+        Err(error) => Some(error.to_string()),
+    };
+    Some(Finding { subject, trouble })
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn kafka(_: &Config, _: &[Box<dyn Domain>]) -> Option<Finding> {
     None
 }
 

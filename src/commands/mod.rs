@@ -44,6 +44,7 @@ fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
         database_faults(domain, config),
         task_faults(domain, config),
         secret_faults(domain, config),
+        kafka_faults(domain, config),
         mqtt_faults(domain, config),
         upstream_faults(domain, config),
     ]
@@ -76,6 +77,14 @@ fn task_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
 #[cfg(not(feature = "tasks"))]
 fn task_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
     Vec::new()
+}
+
+fn kafka_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    use crate::platform::config::kafka::KafkaSettings;
+    if !domain.uses_kafka() {
+        return Vec::new();
+    }
+    config.section::<KafkaSettings>("kafka").err().unwrap_or_default()
 }
 
 fn secret_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {

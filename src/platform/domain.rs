@@ -42,6 +42,11 @@ pub trait Domain: Send + Sync {
         false
     }
 
+    /// Whether it consumes Kafka's topic.
+    fn uses_kafka(&self) -> bool {
+        false
+    }
+
     /// Whether it seals with `secrets.token_key`.
     fn uses_secrets(&self) -> bool {
         false
@@ -138,6 +143,32 @@ impl Platform {
     #[cfg(feature = "seal")]
     pub fn seal(&self) -> Result<super::seal::Seal> {
         super::seal::Seal::new(&self.section("secrets")?)
+    }
+
+    /// Begins to consume Kafka's topic; `None` where the configuration says that there is no Kafka. It
+    /// stops with the process, and finishes what it has.
+    ///
+    /// # Errors
+    /// Its section is not valid.
+    #[cfg(feature = "kafka")]
+    pub fn consume(
+        &self,
+        handler: Arc<dyn super::kafka::BatchHandler>,
+    ) -> Result<Option<Arc<super::kafka::Consumer>>> {
+        let settings: super::config::kafka::KafkaSettings = self.section("kafka")?;
+        if !settings.is_on() {
+            return Ok(None);
+        }
+        let runtime = self.runtime.clone();
+        let consumer = super::kafka::Consumer::start(settings, &self.metrics, runtime, handler)?;
+        let consumer = Arc::new(consumer);
+        let (running, shutdown) = (Arc::clone(&consumer), self.shutdown.clone());
+        self.background().spawn(|_| async move {
+            shutdown.wait().await;
+            running.stop();
+            running.ended().await;
+        });
+        Ok(Some(consumer))
     }
 
     /// The task queue, in the shared database.

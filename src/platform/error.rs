@@ -42,6 +42,8 @@ pub enum Kind {
     RequestTimeout,
     /// The state of the resource stands against it.
     Conflict,
+    /// It was there, and is not any more; the same request will never succeed.
+    Gone,
     /// The caller's `If-Match` is stale.
     PreconditionFailed,
     /// The request body is over the limit.

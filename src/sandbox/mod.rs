@@ -5,6 +5,7 @@
 //! Faults can be set for each (`faults`), the calls it got are counted (`calls`), and the last
 //! request of each operation can be seen (`last`).
 
+pub mod cabinets;
 mod calls;
 mod deptrans;
 mod driver_categories;
@@ -27,7 +28,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::{io, thread};
 
 use actix_web::body::BoxBody;
@@ -79,6 +80,9 @@ pub struct SandboxOptions {
     #[cfg(feature = "kafka")]
     #[arg(long, value_name = "BROKERS", default_value = "embedded")]
     pub kafka: String,
+    /// How many times as fast as usual the accumulators in cabinets charge.
+    #[arg(long, default_value_t = 20.0, value_name = "FACTOR")]
+    pub pace: f64,
     /// Nothing changes by itself as time passes. Tests want it so: it is the default in the
     /// process.
     #[arg(long)]
@@ -100,6 +104,7 @@ impl Default for SandboxOptions {
             seed_customers: None,
             #[cfg(feature = "kafka")]
             kafka: "none".to_owned(),
+            pace: 20.0,
             frozen: true,
             drivers: FEW_DRIVERS,
         }
@@ -113,6 +118,7 @@ fn default_listen() -> SocketAddr {
 /// What the stand-ins remember.
 struct State {
     faults: faults::Board,
+    cabinets: Arc<cabinets::Cabinets>,
     calls: calls::Counts,
     last: last::Last,
     driver_categories: driver_categories::Store,
@@ -132,6 +138,11 @@ impl State {
     fn open(options: &SandboxOptions) -> io::Result<Self> {
         Ok(Self {
             faults: faults::Board::default(),
+            cabinets: Arc::new(cabinets::Cabinets::new(if options.frozen {
+                0.0
+            } else {
+                options.pace
+            })),
             calls: calls::Counts::default(),
             last: last::Last::default(),
             driver_categories: driver_categories::Store::new(options.drivers),
@@ -276,8 +287,15 @@ impl Sandbox {
         self.state.kafka.as_ref().map(kafka::Kafka::brokers)
     }
 
+    /// The cabinets, which speak with a broker of the caller's.
+    #[must_use]
+    pub fn cabinets(&self) -> &Arc<cabinets::Cabinets> {
+        &self.state.cabinets
+    }
+
     /// Stops at once and closes every connection.
     pub async fn stop(&self) {
+        self.state.cabinets.stop();
         // Connections that are open reach their workers for a moment more: from now on nothing is
         // answered on them.
         for stand_in in STAND_INS {
@@ -291,6 +309,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        self.state.cabinets.stop();
         // The command is sent by the call; awaiting it would only tell when it is done.
         drop(self.handle.stop(false));
     }
@@ -362,6 +381,7 @@ fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> 
             .service(
                 web::scope("/__sandbox")
                     .route("/health", web::get().to(HttpResponse::Ok))
+                    .configure(cabinets::control)
                     .configure(faults::routes)
                     .configure(calls::routes)
                     .configure(last::routes)

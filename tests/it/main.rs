@@ -14,6 +14,7 @@
     reason = "this is how tests fail; their tools are simple rather than quick"
 )]
 
+mod cabinets;
 mod chaos;
 mod deptrans_driver_status_integration;
 mod fleet_communications;

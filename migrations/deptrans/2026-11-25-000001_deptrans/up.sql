@@ -27,6 +27,8 @@ CREATE TABLE profiles (
 ) WITH (fillfactor = 90);
 -- In the order of changes: also that of updated_at.
 CREATE UNIQUE INDEX profiles_seq ON profiles (seq);
+-- For whoever removes old tombstones.
+CREATE INDEX profiles_removed ON profiles (updated_at) WHERE deptrans_id IS NULL;
 
 -- The state of a driver's shift, as the regulator last gave it.
 CREATE TABLE session_statuses (
@@ -40,6 +42,7 @@ CREATE TABLE session_statuses (
     session_status       session_status
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX session_statuses_seq ON session_statuses (seq);
+CREATE INDEX session_statuses_removed ON session_statuses (updated_at) WHERE session_status IS NULL;
 CREATE INDEX session_statuses_ended ON session_statuses (ended_at) WHERE ended_at IS NOT NULL;
 
 -- What it was before; written when state or end change.

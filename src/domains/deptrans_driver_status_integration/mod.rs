@@ -1,9 +1,10 @@
 //! Tells the city's regulator (its system KRT) when drivers go on and off line, and what it answers
 //! about their shifts. (Seed: `deptrans-driver-status-integration`.)
 
+mod bindings;
+mod check;
 pub mod directory;
 mod feeds;
-#[allow(dead_code, reason = "Kafka comes next")]
 mod intake;
 mod krt;
 mod outages;
@@ -23,7 +24,10 @@ use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::bindings::{Bindings, BindingsMetrics};
+use self::check::{CheckMetrics, Checks};
 use self::directory::{Directory, DirectoryMetrics};
+use self::feeds::{Feeds, FeedsMetrics};
 use self::intake::{Intake, IntakeMetrics};
 use self::krt::Gateway;
 use self::outages::Outages;
@@ -51,6 +55,12 @@ pub struct Deptrans {
     directory_metrics: DirectoryMetrics,
     directory: Slot<Directory>,
     outside: Slot<Outside>,
+    feeds: Slot<Feeds>,
+    feeds_metrics: FeedsMetrics,
+    bindings: Slot<Bindings>,
+    bindings_metrics: BindingsMetrics,
+    checks: Slot<Checks>,
+    check_metrics: CheckMetrics,
     intake: Slot<Intake>,
     intake_metrics: IntakeMetrics,
     outages: Slot<Outages>,
@@ -66,6 +76,12 @@ impl Deptrans {
             directory_metrics: DirectoryMetrics::register(metrics),
             directory: Slot::default(),
             outside: Slot::default(),
+            feeds: Slot::default(),
+            feeds_metrics: FeedsMetrics::register(metrics),
+            bindings: Slot::default(),
+            bindings_metrics: BindingsMetrics::register(metrics),
+            checks: Slot::default(),
+            check_metrics: CheckMetrics::register(metrics),
             intake: Slot::default(),
             intake_metrics: IntakeMetrics::register(metrics),
             outages: Slot::default(),
@@ -105,9 +121,9 @@ impl Deptrans {
         outside: &Outside,
         directory: Directory,
         krt: Arc<Gateway>,
+        regions: Arc<Regions>,
     ) -> Result<()> {
         let database = platform.database()?;
-        let regions = Arc::new(Regions::new(&settings.regions));
         let background = platform.background();
         let sender = Sender {
             database: database.clone(),
@@ -142,6 +158,12 @@ impl Domain for Deptrans {
     }
 
     fn mount(&self, routes: &mut ServiceConfig<'_>) {
+        routes.app_data(web::Data::new(self.feeds.clone()));
+        routes.app_data(web::Data::new(self.bindings.clone()));
+        routes.app_data(web::Data::new(self.checks.clone()));
+        feeds::mount(routes);
+        bindings::mount(routes);
+        check::mount(routes);
         routes.app_data(web::Data::new(self.intake.clone()));
         routes.app_data(web::Data::new(self.outages.clone()));
         intake::mount(routes);
@@ -150,6 +172,10 @@ impl Domain for Deptrans {
 
     fn migrations(&self) -> Option<Migrations> {
         Some(Migrations { schema: "deptrans", embedded: &EMBEDDED })
+    }
+
+    fn uses_kafka(&self) -> bool {
+        true
     }
 
     fn uses_secrets(&self) -> bool {
@@ -171,24 +197,47 @@ impl Domain for Deptrans {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
             let outside = Outside::open(platform, &settings)?;
-            let directory = self.directory(platform, &outside, &settings).await?;
-            self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
             let database = platform.database()?;
-            let gateway = Gateway::new(
+            let gateway = Arc::new(Gateway::new(
                 &settings.krt,
                 outside.krt.clone(),
                 database.clone(),
                 platform.seal()?,
-            );
-            let gateway = Arc::new(gateway);
-            self.outages.fill(Outages::new(database.clone()));
-            self.send(platform, &settings, &outside, directory, gateway)?;
+            ));
+            let regions = Arc::new(Regions::new(&settings.regions));
+            let directory = self.directory(platform, &outside, &settings).await?;
+            self.feeds.fill(Feeds::start(
+                platform,
+                &settings.feeds,
+                directory.clone(),
+                self.feeds_metrics.clone(),
+            )?);
+            self.checks.fill(Checks::new(
+                &settings.check,
+                database.clone(),
+                directory.clone(),
+                outside.trackstory.clone(),
+                Arc::clone(&regions),
+                self.check_metrics.clone(),
+            ));
+            self.bindings.fill(Bindings {
+                database: database.clone(),
+                directory: directory.clone(),
+                personal: outside.personal.clone(),
+                krt: Arc::clone(&gateway),
+                metrics: self.bindings_metrics.clone(),
+            });
+            self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
+            self.outages.fill(Outages::new(database));
+            self.send(platform, &settings, &outside, directory, gateway, regions)?;
             self.outside.fill(outside);
             Ok(())
         })
     }
 
     fn dependencies(&self) -> Vec<ReadinessRow> {
-        self.outside.get().map(|outside| outside.rows()).unwrap_or_default()
+        let mut rows = self.outside.get().map(|outside| outside.rows()).unwrap_or_default();
+        rows.extend(self.intake.get().and_then(|intake| intake.row()));
+        rows
     }
 }

@@ -3,7 +3,9 @@
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::check::CheckSettings;
 use super::directory::DirectorySettings;
+use super::feeds::FeedsSettings;
 use super::regions::{self, RegionSettings};
 use super::sending::SendingSettings;
 use super::supply::SupplySettings;
@@ -24,6 +26,10 @@ pub struct DeptransSettings {
     pub directory: DirectorySettings,
     /// How the regulator's system is called.
     pub krt: KrtSettings,
+    /// What pollers follow.
+    pub feeds: FeedsSettings,
+    /// Whether drivers may take orders.
+    pub check: CheckSettings,
     /// How statuses are sent.
     pub sending: SendingSettings,
     /// How often supply at risk is counted.
@@ -113,6 +119,8 @@ impl Section for DeptransSettings {
         );
         self.directory.check(faults);
         self.krt.check(faults);
+        self.feeds.check(faults);
+        self.check.check(faults);
         self.sending.check(faults);
         self.supply.check(faults);
         faults.require(

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod database;
 mod faults;
 pub mod http;
+pub mod kafka;
 pub mod mqtt;
 pub mod secrets;
 mod section;

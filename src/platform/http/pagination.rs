@@ -82,14 +82,22 @@ impl<T> Page<T> {
     }
 }
 
-/// Not signed: a position only narrows a query that names the park by itself.
-fn encode<P: Serialize>(position: &P) -> Result<String> {
+/// A cursor that says where a page ended. Not signed: a position only narrows a query that names the
+/// park by itself.
+///
+/// # Errors
+/// The position cannot be written.
+pub fn encode<P: Serialize>(position: &P) -> Result<String> {
     serde_json::to_vec(&(VERSION, position))
         .map(|json| URL_SAFE_NO_PAD.encode(json))
         .map_err(Error::internal)
 }
 
-fn decode<P: DeserializeOwned>(cursor: &str) -> Result<P> {
+/// The position in a cursor.
+///
+/// # Errors
+/// `invalid_cursor` for what no list of this kind gave out.
+pub fn decode<P: DeserializeOwned>(cursor: &str) -> Result<P> {
     let position = (cursor.len() <= MAX_CURSOR_LENGTH)
         .then(|| URL_SAFE_NO_PAD.decode(cursor).ok())
         .flatten()

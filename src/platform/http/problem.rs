@@ -49,6 +49,7 @@ pub fn status(kind: Kind) -> StatusCode {
         Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Kind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Gone => StatusCode::GONE,
         Kind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Kind::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -149,6 +150,9 @@ const ALWAYS: [(u16, &str); 7] = [
 /// Problems of a route that reads a request without a body.
 pub struct ReadProblems;
 
+/// Problems of a route that hands out changes behind a cursor.
+pub struct FeedProblems;
+
 /// Problems of a route that reads a request with a JSON body.
 pub struct BodyProblems;
 
@@ -174,6 +178,7 @@ pub struct EditStateProblems;
 pub struct DeleteStateProblems;
 
 const NOT_FOUND: (u16, &str) = (404, "There is no such thing in the caller's park");
+const GONE: (u16, &str) = (410, "The cursor is too old: begin anew, without one");
 const BODY: [(u16, &str); 2] =
     [(413, "The body is over the limit"), (415, "The body is not of a type this route reads")];
 const CREATE: [(u16, &str); 2] = [
@@ -195,6 +200,7 @@ macro_rules! problem_responses {
 }
 
 problem_responses!(ReadProblems, &ALWAYS, &[NOT_FOUND]);
+problem_responses!(FeedProblems, &ALWAYS, &[GONE]);
 problem_responses!(BodyProblems, &ALWAYS, &[NOT_FOUND], &BODY);
 problem_responses!(CreateProblems, &ALWAYS, &[NOT_FOUND], &BODY, &CREATE);
 problem_responses!(StateProblems, &ALWAYS, &[NOT_FOUND], &[STATE]);

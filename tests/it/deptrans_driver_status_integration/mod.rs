@@ -1,8 +1,13 @@
-//! The domain's routes and behaviours, as others see them.
+//! deptrans-driver-status-integration: the domain's routes and behaviours, as others see them.
 
+mod bindings;
+mod check;
+mod feeds;
 mod intake;
 mod krt;
 mod outages;
 mod rig;
 mod sending;
 mod supply;
+
+const DOMAIN: &str = "deptrans-driver-status-integration";

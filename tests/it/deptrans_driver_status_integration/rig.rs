@@ -217,8 +217,11 @@ fn counts(driver: &SandboxDriver) -> bool {
 pub async fn ready(sandbox: &Sandbox, database: &TestDatabase, count: usize) -> Vec<u64> {
     // Of ten drivers the fifth and the tenth have one licence.
     let own = |index: &u64| !matches!(index % 10, 4 | 9);
-    let found: Vec<u64> =
-        (0..DRIVERS).filter(own).filter(|index| counts(&sandbox.driver(*index))).take(count).collect();
+    let found: Vec<u64> = (0..DRIVERS)
+        .filter(own)
+        .filter(|index| counts(&sandbox.driver(*index)))
+        .take(count)
+        .collect();
     assert_eq!(found.len(), count, "there are not so many drivers");
     let drivers: Vec<_> = found.iter().map(|index| sandbox.driver(*index)).collect();
     for driver in &drivers {

@@ -5,6 +5,7 @@ mod batching;
 mod configuration;
 mod database_failures;
 mod deadlines;
+mod kafka;
 mod lifecycle;
 mod listen;
 mod load;

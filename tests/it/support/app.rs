@@ -120,6 +120,7 @@ pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
         "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndrain_ms = 0\ngrace_ms = 5000\n\
          [telemetry]\nlog = 'warn'\n\
          [database]\nurl = '{database}'\npool_size = 8\n\
+         [kafka]\nbrokers = ''\n\
          [secrets]\ntoken_key = '{TOKEN_KEY}'\n\
          [deptrans_driver_status_integration.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n\
          [deptrans_driver_status_integration.sending]\nworkers = 0\n"

@@ -85,7 +85,7 @@ impl TestDatabase {
             let table: &str = table.get(0);
             let columns = client.prepare(&format!("SELECT * FROM {table}")).await.expect("columns");
             for column in columns.columns() {
-                let name = column.name();
+                let name = format!("\"{}\"", column.name());
                 // Bytes twice: as digits, and as the characters they may stand for.
                 let shown = match column.type_().name() {
                     "bytea" => format!("{name}::text || ' ' || encode({name}, 'escape')"),
@@ -93,7 +93,11 @@ impl TestDatabase {
                 };
                 let values = format!("SELECT {shown} FROM {table} WHERE {name} IS NOT NULL");
                 for row in client.query(&values, &[]).await.expect("the values") {
-                    text.push_str(&format!("{table}.{name}: {}\n", row.get::<_, &str>(0)));
+                    text.push_str(&format!(
+                        "{table}.{}: {}\n",
+                        column.name(),
+                        row.get::<_, &str>(0)
+                    ));
                 }
             }
         }

@@ -3,7 +3,9 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod kafka;
 pub mod mosquitto;
+pub mod mqtt;
 pub mod ports;
 pub mod postgres;
 pub mod process;

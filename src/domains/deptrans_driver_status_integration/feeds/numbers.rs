@@ -29,6 +29,14 @@ pub enum Feed {
 }
 
 impl Feed {
+    /// Both, in the order in which a transaction takes their numbers.
+    pub const ALL: [Self; 2] = [Self::Bindings, Self::Statuses];
+
+    /// The feed of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|feed| feed.name() == name)
+    }
+
     /// Its name in `deptrans.feeds`, in notifications and in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -42,7 +50,6 @@ impl Feed {
 /// For `concat!` in a statement that writes to a feed: a table expression `feed` of one row, which
 /// takes `count` numbers (SQL) of the feed (its name, a literal) and tells of them at the commit. The
 /// numbers are `base + 1` to `base + count`, the time of the change is `at`.
-#[allow(unused_macros, reason = "their writers come next")]
 macro_rules! numbers_taken {
     ($feed:literal, $count:literal) => {
         concat!(

@@ -1,6 +1,7 @@
 //! What drivers do comes in, from Kafka or over HTTP, and the newest of each waits to be sent
 //! (docs/decisions/deptrans-status-queue.md).
 
+mod consumer;
 mod event;
 mod letters;
 mod metrics;
@@ -14,15 +15,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::consumer::Events;
 use self::event::StatusEvent;
 pub(crate) use self::metrics::IntakeMetrics;
 use self::metrics::Source;
 use self::model::{RejectedEvent, StatusEvents, StatusEventsOutcome};
+use crate::platform::config::kafka::KafkaSettings;
 use crate::platform::context::Context;
 use crate::platform::database::Database;
 use crate::platform::domain::Platform;
 use crate::platform::error::Result;
-use crate::platform::seal::Seal;
+use crate::platform::kafka::Consumer;
+use crate::platform::readiness::ReadinessRow;
 
 /// Mounts the routes of the intake; they need an [`Intake`] in its slot.
 pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
@@ -32,16 +36,33 @@ pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
 /// Takes events in.
 pub struct Intake {
     database: Database,
-    seal: Arc<Seal>,
     metrics: IntakeMetrics,
+    /// Where there is a Kafka.
+    consumer: Option<Arc<Consumer>>,
 }
 
 impl Intake {
+    /// Begins to consume. To be called when nothing that comes after can fail: another start would
+    /// begin once more.
+    ///
     /// # Errors
     /// A section is not valid.
     pub(super) fn start(platform: &Platform, metrics: IntakeMetrics) -> Result<Self> {
-        let (database, seal) = (platform.database()?, Arc::new(platform.seal()?));
-        Ok(Self { database, seal, metrics })
+        let database = platform.database()?;
+        let kafka: KafkaSettings = platform.section("kafka")?;
+        let events = Events {
+            database: database.clone(),
+            seal: Arc::new(platform.seal()?),
+            metrics: metrics.clone(),
+            topic: kafka.topic,
+        };
+        let consumer = platform.consume(Arc::new(events))?;
+        Ok(Self { database, metrics, consumer })
+    }
+
+    /// How Kafka is, where there is one. Without it the rest works.
+    pub(super) fn row(&self) -> Option<ReadinessRow> {
+        self.consumer.as_ref().map(|consumer| consumer.row())
     }
 
     /// Takes what came over HTTP. What cannot be read is told, and not kept: its sender has it.

@@ -108,7 +108,6 @@ impl Gateway {
     /// `krt_unavailable` (503, with a time to come back) when there is no usable answer: it is down,
     /// refuses our token, or our pace leaves no room before the deadline; `deadline_exceeded`;
     /// `database_unavailable` (pace and token are shared through the database).
-    #[allow(dead_code, reason = "drivers' ids come next")]
     pub async fn check(
         &self,
         ctx: &Context,

@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_payload_is_what_the_contract_says() {
         let id = Uuid::from_u128(7);
-        let at = |seconds| Timestamp::from_second(1_700_000_000 + seconds).unwrap();
+        let at = |seconds: i64| Timestamp::from_second(1_700_000_000 + seconds).unwrap();
         let times = (at(0), at(10));
         let unlock = CommandKind::UnlockCells;
         let bytes = payload(id, unlock, Some(&[3, 1]), Some(BookingKind::Return), times).unwrap();

@@ -1,5 +1,6 @@
 //! How events of drivers' statuses come in.
 
+mod consuming;
 mod queue;
 mod status_events;
 

@@ -8,8 +8,7 @@ use crate::support::process::Server;
 
 #[actix_web::test]
 async fn a_token_is_replaced_before_it_ends() {
-    let config =
-        "[deptrans_driver_status_integration.krt]\nreplace_token_before_ms = 1000\n";
+    let config = "[deptrans_driver_status_integration.krt]\nreplace_token_before_ms = 1000\n";
     let street = Street::with(config).await;
     street.sandbox().set_krt(json!({"token_seconds": 2})).unwrap();
     let drivers = street.ready(1).await;
@@ -30,7 +29,8 @@ async fn a_token_is_replaced_before_it_ends() {
 
 /// Reports that KRT refused for what they had for a token.
 fn refused() -> String {
-    "upstream_requests_total{method=\"status\",outcome=\"client_error\",upstream=\"krt\"}".to_owned()
+    "upstream_requests_total{method=\"status\",outcome=\"client_error\",upstream=\"krt\"}"
+        .to_owned()
 }
 
 #[actix_web::test]
@@ -55,7 +55,8 @@ async fn a_token_that_is_refused_is_replaced_once_however_many_calls_meet_it() {
 /// Lets the known token be an old one: the process looks at it when it starts.
 async fn age(street: &Street) {
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
-    let sql = "SELECT count(*) FROM deptrans.krt_token WHERE obtained_at < now() - interval '1 second'";
+    let sql =
+        "SELECT count(*) FROM deptrans.krt_token WHERE obtained_at < now() - interval '1 second'";
     assert_eq!(street.database().count(sql).await, 1);
 }
 

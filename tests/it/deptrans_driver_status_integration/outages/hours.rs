@@ -53,9 +53,8 @@ async fn after_hours_only_what_is_true_now_is_told_at_the_allowed_rate_and_on_li
     let street = Street::with(config).await;
     let drivers = street.ready(DRIVERS).await;
     // All is well at first.
-    let all = |status: &'static str| -> Vec<_> {
-        drivers.iter().map(|index| (*index, status)).collect()
-    };
+    let all =
+        |status: &'static str| -> Vec<_> { drivers.iter().map(|index| (*index, status)).collect() };
     street.go(&all("offline")).await;
     street.drained().await;
     let before = street.sandbox().all_reported().len();
@@ -141,7 +140,8 @@ async fn every_way_of_failing_is_an_outage_and_its_end_is_noticed() {
 /// Failures that are few, or short, are none.
 #[actix_web::test]
 async fn a_short_failure_is_no_outage() {
-    let street = Street::with("[deptrans_driver_status_integration]\noutage_after_ms = 60000\n").await;
+    let street =
+        Street::with("[deptrans_driver_status_integration]\noutage_after_ms = 60000\n").await;
     let drivers = street.ready(30).await;
     street.krt_fault(json!({"kind": "status", "status": 503, "route": "statuses", "times": 14}));
     let all: Vec<_> = drivers.iter().map(|index| (*index, "online")).collect();

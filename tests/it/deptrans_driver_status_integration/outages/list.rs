@@ -47,7 +47,6 @@ async fn an_open_one_has_no_end() {
         .execute("INSERT INTO deptrans.krt_outages (from_at) VALUES ('2026-03-01T00:00:00Z')")
         .await;
     let outage = street.outages().await[0].clone();
-    let expected =
-        json!({"from_at": "2026-03-01T00:00:00Z", "longest_queue": 0, "superseded": 0});
+    let expected = json!({"from_at": "2026-03-01T00:00:00Z", "longest_queue": 0, "superseded": 0});
     assert_eq!(outage, expected);
 }

@@ -11,7 +11,8 @@ use crate::support::eventually;
 async fn a_status_that_changes_while_it_is_sent_is_sent_again() {
     let street = Street::start().await;
     let driver = street.ready(1).await[0];
-    street.krt_fault(json!({"kind": "delay_after_work", "ms": 700, "route": "statuses", "times": 1}));
+    street
+        .krt_fault(json!({"kind": "delay_after_work", "ms": 700, "route": "statuses", "times": 1}));
     street.goes(driver, "online").await;
     eventually("it is on its way", async || street.told(driver) == [true]).await;
     let row = street.row(driver).await;
@@ -35,7 +36,8 @@ async fn an_older_event_that_comes_while_a_status_is_sent_changes_nothing() {
             "occurred_at": at, "event_id": "x",
         }]})
     };
-    street.krt_fault(json!({"kind": "delay_after_work", "ms": 300, "route": "statuses", "times": 1}));
+    street
+        .krt_fault(json!({"kind": "delay_after_work", "ms": 300, "route": "statuses", "times": 1}));
     let newer = event("online", "2026-03-01T10:00:00Z");
     street.internal.post("status-events", newer).await.expect(200);
     eventually("it is on its way", async || street.told(driver) == [true]).await;

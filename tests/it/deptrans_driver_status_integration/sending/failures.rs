@@ -61,7 +61,8 @@ async fn a_database_that_goes_and_comes_loses_nothing() {
     let drivers = ready(&sandbox, &database, 300).await;
     let proxy = Proxy::start(host_and_port(&database.url()).1);
     let config = crate::support::app::configuration(&proxy.in_front_of(&database.url()), &sandbox);
-    let env = Instances::environment(&[("SENDING__LEASE_MS", "11000"), ("SENDING__BATCH_MS", "1000")]);
+    let env =
+        Instances::environment(&[("SENDING__LEASE_MS", "11000"), ("SENDING__BATCH_MS", "1000")]);
     let env: Vec<(&str, &str)> =
         env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let server = Server::start(&config, &env).await;
@@ -81,7 +82,8 @@ async fn a_database_that_goes_and_comes_loses_nothing() {
     }
     let waiting = "SELECT count(*) FROM deptrans.status_queue WHERE due_at IS NOT NULL";
     eventually("all are sent", async || database.count(waiting).await == 0).await;
-    let told = |index: &u64| sandbox.reported(&sandbox.driver(*index).license.unwrap().krt_id).len();
+    let told =
+        |index: &u64| sandbox.reported(&sandbox.driver(*index).license.unwrap().krt_id).len();
     assert!(drivers.iter().all(|index| told(index) == 1), "each once: the ids are the same");
     let states = "SELECT count(*) FROM deptrans.session_statuses WHERE session_status = 'active'";
     assert_eq!(database.count(states).await, 300);

@@ -78,7 +78,8 @@ async fn an_instance_that_was_stopped_past_its_lease_changes_nothing() {
     go(&Instances::internal(&second), &world.sandbox, &[(driver, "offline")]).await;
     eventually("and the next", async || world.told(driver) == [true, false]).await;
     eventually("it rests", async || world.waiting().await == 0).await;
-    let row = "SELECT md5(q::text || s::text) FROM deptrans.status_queue q, deptrans.session_statuses s";
+    let row =
+        "SELECT md5(q::text || s::text) FROM deptrans.status_queue q, deptrans.session_statuses s";
     let before: String = world.database.query(row, &[]).await[0].get(0);
     first.signal("CONT");
     eventually("it finds that it lost its lease", async || {

@@ -11,9 +11,8 @@ async fn no_secret_is_logged_counted_or_kept() {
     let world = Instances::prepare();
     let drivers = ready(&world.sandbox, &world.database, 20).await;
     let server = world.start(&[("FLEET__TELEMETRY__LOG", "trace")]).await;
-    let all = |status: &'static str| -> Vec<_> {
-        drivers.iter().map(|index| (*index, status)).collect()
-    };
+    let all =
+        |status: &'static str| -> Vec<_> { drivers.iter().map(|index| (*index, status)).collect() };
     let internal = Instances::internal(&server);
     let faults = [
         json!({"kind": "garbage", "route": "statuses", "times": 4}),

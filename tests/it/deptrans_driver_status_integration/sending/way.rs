@@ -4,7 +4,10 @@ use fleet::sandbox::SandboxDriver;
 use serde_json::json;
 
 use super::super::rig::{DOMAIN, Row, Street, TULA};
+
 use crate::support::eventually;
+
+const NOTHING: [bool; 0] = [];
 
 /// A row that rests, of somebody in the first region.
 fn rests(status: &str, reported_on_line: Option<bool>) -> Row {
@@ -24,10 +27,8 @@ async fn on_line_busy_and_off_line_are_told_and_the_shift_is_kept() {
     let driver = street.ready(1).await[0];
     for (status, on_line) in [("online", true), ("busy", true), ("offline", false)] {
         street.goes(driver, status).await;
-        eventually("it rests", async || {
-            street.row(driver).await == rests(status, Some(on_line))
-        })
-        .await;
+        eventually("it rests", async || street.row(driver).await == rests(status, Some(on_line)))
+            .await;
         assert_eq!(street.told(driver).last(), Some(&on_line));
     }
     assert_eq!(street.told(driver), [true, true, false]);
@@ -51,7 +52,9 @@ async fn whoever_is_nothing_for_the_regulator_is_left_out_and_counted_by_reason(
         let change = json!({"categories": categories});
         street.sandbox().set_categories(&driver.park_id, &driver.driver_id, &change).unwrap();
     };
-    let [cargo, outside, nowhere, unlicensed, unbound, unknown_number] = ready[..] else { panic!() };
+    let [cargo, outside, nowhere, unlicensed, unbound, unknown_number] = ready[..] else {
+        panic!()
+    };
     set(&change(cargo), &["cargo"]);
     street.place(outside, Some(TULA));
     street.place(nowhere, None);
@@ -87,7 +90,7 @@ async fn whoever_is_nothing_for_the_regulator_is_left_out_and_counted_by_reason(
         (unknown_number, "no_license_number"),
     ] {
         assert_eq!(street.fate("left_out", reason).await, 1, "{reason}");
-        assert_eq!(street.told(index), [], "{reason}");
+        assert_eq!(street.told(index), NOTHING, "{reason}");
         let row = street.row(index).await;
         assert_eq!((row.waits, row.reported_on_line), (false, None), "{reason}");
         let in_region = matches!(reason, "no_license" | "no_id" | "no_license_number");
@@ -132,7 +135,7 @@ async fn whoever_was_told_on_line_is_told_off_line_wherever_he_is() {
     street.drained().await;
     assert_eq!(street.told(far), [true, false]);
     assert_eq!(street.told(changed), [true, false]);
-    assert_eq!(street.told(fresh), [], "he was never on line for the regulator");
+    assert_eq!(street.told(fresh), NOTHING, "he was never on line for the regulator");
     assert_eq!(street.row(far).await.reported_on_line, Some(false));
     // Once is enough.
     street.goes(far, "online").await;
@@ -183,9 +186,7 @@ async fn answers_that_are_none_are_asked_for_again() {
     let street = Street::start().await;
     let drivers = street.ready(4).await;
     let all: Vec<_> = drivers.iter().map(|index| (*index, "online")).collect();
-    let once = |body: serde_json::Value| {
-        json!({"kind": "answer", "status": 200, "body": body, "route": "statuses", "times": 1})
-    };
+    let once = |body: serde_json::Value| json!({"kind": "answer", "status": 200, "body": body, "route": "statuses", "times": 1});
     let faults = json!([
         {"kind": "garbage", "route": "statuses", "times": 1},
         once(json!({})),
@@ -205,15 +206,14 @@ async fn answers_that_are_none_are_asked_for_again() {
 /// A process that is to send nothing takes events all the same.
 #[actix_web::test]
 async fn without_workers_nothing_is_sent() {
-    let street =
-        Street::with("[deptrans_driver_status_integration.sending]\nworkers = 0\n").await;
+    let street = Street::with("[deptrans_driver_status_integration.sending]\nworkers = 0\n").await;
     let driver = street.ready(1).await[0];
     street.goes(driver, "online").await;
     eventually("the queue is counted", async || {
         street.app.count("deptrans_queue_statuses").await == 1
     })
     .await;
-    assert_eq!(street.told(driver), []);
+    assert_eq!(street.told(driver), NOTHING);
     assert!(street.row(driver).await.waits);
     assert_eq!(street.app.sandbox.calls("krt", "POST /api/v1/token"), 0, "{DOMAIN}");
 }

@@ -1,0 +1,123 @@
+//! Items whose licence's profiles changed come again: their rows get new numbers.
+//!
+//! Each process does so for what its own cache applied, and afterwards: whichever process a poller asks,
+//! once the last of them has seen a change the item comes with it. What was taken from the cache is given
+//! again until its rows are numbered, also after a restart from the cache's dump.
+
+use std::time::Duration;
+
+use diesel::sql_types::{Array, BigInt, Binary};
+use diesel_async::RunQueryDsl;
+
+use super::metrics::FeedsMetrics;
+use super::numbers::{Feed, numbers_taken};
+use crate::domains::deptrans_driver_status_integration::directory::Directory;
+use crate::platform::context::Context;
+use crate::platform::database::{Connection, Database, PackedId, prepared_statement};
+use crate::platform::error::Result;
+use crate::platform::shutdown::Shutdown;
+
+/// Licences of one transaction; writers of a feed wait for it.
+const BATCH: usize = 500;
+/// After a batch, so that others come in between; and after one that failed.
+const BREATH: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which of these licences a feed has, and new numbers for them.
+macro_rules! renumber {
+    ($known:ident, $renumber:ident, $feed:literal, $table:literal) => {
+        prepared_statement! {
+            struct $known<'a> returns Binary;
+            concat!("SELECT driver_license_pd_id FROM deptrans.", $table,
+                " WHERE driver_license_pd_id = ANY("),
+            licenses: &'a [PackedId] => Array<Binary>, ")",
+        }
+
+        prepared_statement! {
+            struct $renumber<'a> returns BigInt;
+            "WITH given AS MATERIALIZED (SELECT * FROM unnest(",
+            licenses: &'a [PackedId] => Array<Binary>,
+            concat!(
+                ") WITH ORDINALITY AS g(license, n)), ",
+                numbers_taken!($feed, "SELECT count(*) FROM given"),
+                ", again AS (UPDATE deptrans.", $table, " t \
+SET seq = feed.base + given.n, updated_at = feed.at \
+FROM feed, given WHERE t.driver_license_pd_id = given.license RETURNING 1) \
+SELECT count(*) FROM again"
+            ),
+        }
+    };
+}
+
+renumber!(KnownBindings, RenumberBindings, "bindings", "profiles");
+renumber!(KnownStatuses, RenumberStatuses, "statuses", "session_statuses");
+
+/// Does so until the process stops.
+pub async fn follow(
+    database: Database,
+    directory: Directory,
+    metrics: FeedsMetrics,
+    stop: Shutdown,
+) {
+    let mut told = false;
+    loop {
+        let licenses = tokio::select! {
+            () = stop.wait() => return,
+            licenses = directory.changes().take(BATCH) => licenses,
+        };
+        let licenses: Vec<PackedId> =
+            licenses.iter().map(|license| PackedId::new(license.as_str())).collect();
+        let pause = match renumber(&database, &licenses, &metrics).await {
+            Ok(()) => {
+                directory.changes().done();
+                if std::mem::take(&mut told) {
+                    tracing::info!("changes of profiles are told again");
+                }
+                BREATH
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    let (code, cause) = (error.code(), error.chain());
+                    tracing::warn!(code, cause, "changes of profiles wait to be told");
+                }
+                PAUSE
+            }
+        };
+        if stop.wait_or(pause).await {
+            return;
+        }
+    }
+}
+
+async fn renumber(
+    database: &Database,
+    licenses: &[PackedId],
+    metrics: &FeedsMetrics,
+) -> Result<()> {
+    let context = Context::background("update feeds", PATIENCE);
+    for feed in Feed::ALL {
+        let again = database
+            .transaction(&context, async |connection| batch(connection, feed, licenses).await)
+            .await?;
+        metrics.renumbered.with_label_values(&[feed.name()]).inc_by(again.unsigned_abs());
+    }
+    Ok(())
+}
+
+/// Most licences are of drivers who have nothing to do with the regulator: those are left out first,
+/// and a batch of them takes no number. One that comes to the feed meanwhile comes with its number.
+async fn batch(connection: &mut Connection, feed: Feed, licenses: &[PackedId]) -> Result<i64> {
+    let known: Vec<PackedId> = match feed {
+        Feed::Bindings => KnownBindings { licenses }.load(connection).await?,
+        Feed::Statuses => KnownStatuses { licenses }.load(connection).await?,
+    };
+    if known.is_empty() {
+        return Ok(0);
+    }
+    let licenses = &known;
+    Ok(match feed {
+        Feed::Bindings => RenumberBindings { licenses }.get_result(connection).await?,
+        Feed::Statuses => RenumberStatuses { licenses }.get_result(connection).await?,
+    })
+}
