@@ -8,6 +8,7 @@ mod failures;
 mod history;
 mod idempotency;
 mod isolation;
+mod line;
 mod metrics;
 mod model;
 mod near;

@@ -178,11 +178,32 @@ impl TestApp {
         self.database.as_ref().expect("a server with a database")
     }
 
-    /// Waits until it serves and everything it depends on is well.
+    /// Waits until it serves and everything it depends on is well; but for brokers, of which most tests
+    /// have none.
     pub async fn ready(&self) {
+        let is_well = |row: &Value| row["status"] == "ok";
+        let is_broker = |row: &Value| row["name"] == "mqtt" || row["name"] == "kafka";
         eventually("/readyz says ready", async || {
             let answer = self.root.try_send(actix_web::http::Method::GET, "readyz", None).await;
-            answer.is_ok_and(|reply| reply.status == 200 && reply.json()["status"] == "ready")
+            answer.is_ok_and(|reply| {
+                let state = reply.json();
+                let rows = |what: &str| state[what].as_array().cloned().unwrap_or_default();
+                let mut dependencies = rows("dependencies");
+                dependencies.retain(|row| !is_broker(row));
+                reply.status == 200
+                    && rows("domains").iter().all(is_well)
+                    && dependencies.iter().all(is_well)
+            })
+        })
+        .await;
+    }
+
+    /// Waits until a broker is connected, too.
+    pub async fn connected(&self, broker: &str) {
+        eventually("/readyz names the broker as well", async || {
+            let state = self.root.get("readyz").await.json();
+            let rows = state["dependencies"].as_array().cloned().unwrap_or_default();
+            rows.iter().any(|row| row["name"] == broker && row["status"] == "ok")
         })
         .await;
     }

@@ -150,7 +150,7 @@ const REPORT: &str = "WITH r AS (SELECT * FROM UNNEST($2::integer[], $3::text[],
      old AS (SELECT c.n, c.state FROM scooter_accumulator.cells c JOIN r USING (n) WHERE c.cabinet_id = $1) \
      UPDATE scooter_accumulator.cells c SET state = r.state::scooter_accumulator.cell_state, \
        charge = r.charge, reported_at = $5 FROM r JOIN old USING (n) \
-     WHERE c.cabinet_id = $1 AND c.n = r.n AND c.reported_at < $5 RETURNING c.n, old.state::text AS was";
+     WHERE c.cabinet_id = $1 AND c.n = r.n AND c.reported_at <= $5 RETURNING c.n, old.state::text AS was";
 const SUPPOSE: &str = "UPDATE scooter_accumulator.cells SET charge = $3, state = (CASE \
        WHEN state IN ('open', 'broken') THEN state::text WHEN $3 IS NULL THEN 'empty' \
        WHEN $3 >= $4 THEN 'charged' ELSE 'charging' END)::scooter_accumulator.cell_state \
