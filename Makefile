@@ -3,7 +3,7 @@
 # FLEET_PG_PORT; ARGS goes to cargo test, or to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test chaos api-test lint features deny bench bench-tasks
+.PHONY: help run down migrate test chaos api-test lint features deny bench bench-tasks bench-sending
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,3 +41,6 @@ bench: ## measure throughput and latency
 
 bench-tasks: ## measure the task queue beside pgbench
 	@tools/local/install.sh build postgres && benches/tasks.sh
+
+bench-sending: ## measure statuses on their way to the regulator
+	@tools/local/install.sh build postgres && benches/sending.sh
