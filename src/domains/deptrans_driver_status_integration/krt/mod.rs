@@ -181,7 +181,7 @@ impl Gateway {
         send: impl AsyncFn(&SecretString) -> Result<T, KrtError>,
     ) -> Result<T, NoAnswer> {
         let _turn = unless(stop, turn(places, ctx.deadline)).await?;
-        let mut token = self.token(self.tokens.current(ctx.deadline).await)?;
+        let mut token = self.token(self.tokens.current(ctx.deadline).await).await?;
         let (mut replaced, mut resent) = (false, false);
         loop {
             unless(stop, self.slot(ctx.deadline)).await?;
@@ -195,7 +195,7 @@ impl Gateway {
             match error {
                 KrtError::Unauthorised if !replaced => {
                     replaced = true;
-                    token = self.token(self.tokens.replace(&token, ctx.deadline).await)?;
+                    token = self.token(self.tokens.replace(&token, ctx.deadline).await).await?;
                 }
                 KrtError::Unavailable(UpstreamError::Closed) if !resent => resent = true,
                 error => {
@@ -219,13 +219,9 @@ impl Gateway {
     }
 
     /// Without a token KRT is as good as down.
-    fn token(&self, token: Result<Current, NoToken>) -> Result<Current, NoAnswer> {
+    async fn token(&self, token: Result<Current, NoToken>) -> Result<Current, NoAnswer> {
         match &token {
-            Err(NoToken::Krt(error)) => {
-                if let Some(sign) = sign_of(error) {
-                    self.pulse.note(sign);
-                }
-            }
+            Err(NoToken::Krt(error)) => self.learn(error).await?,
             Err(NoToken::Waiting) => self.pulse.hold(CROWDED),
             Err(NoToken::Database(_)) | Ok(_) => {}
         }
