@@ -2,6 +2,7 @@
 
 mod bindings;
 mod check;
+mod directory;
 mod feeds;
 mod intake;
 mod krt;
