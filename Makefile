@@ -4,7 +4,7 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-tasks bench-cabinets
+.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-tasks bench-cabinets bench-sending
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,3 +48,6 @@ bench-tasks: ## measure the task queue beside pgbench
 
 bench-cabinets: ## measure commands and events of cabinets beside a bare round trip
 	@tools/local/install.sh build postgres mosquitto && benches/cabinets.sh
+
+bench-sending: ## measure statuses on their way to the regulator
+	@tools/local/install.sh build postgres && benches/sending.sh
