@@ -7,6 +7,8 @@
 
 pub mod cabinets;
 mod calls;
+#[cfg(feature = "kafka")]
+mod city;
 mod deptrans;
 mod driver_categories;
 mod driver_profiles;
@@ -41,6 +43,8 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "kafka")]
+pub use self::city::{City, DriverEvent, fill_topic};
 pub use self::feeds::Delivered;
 pub use self::int_api::KeptOrder;
 #[cfg(feature = "kafka")]
@@ -80,6 +84,18 @@ pub struct SandboxOptions {
     #[cfg(feature = "kafka")]
     #[arg(long, value_name = "BROKERS", default_value = "embedded")]
     pub kafka: String,
+    /// Events of drivers who go on line, get busy and go off line, a second, into that Kafka; 0: none.
+    #[cfg(feature = "kafka")]
+    #[arg(long, default_value_t = 5.0, value_name = "NUMBER")]
+    pub events_per_second: f64,
+    /// So many drivers do.
+    #[cfg(feature = "kafka")]
+    #[arg(long, default_value_t = 400, value_name = "NUMBER")]
+    pub city_drivers: usize,
+    /// What they do depends on this number only.
+    #[cfg(feature = "kafka")]
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub seed: u64,
     /// How many times as fast as usual the accumulators in cabinets charge.
     #[arg(long, default_value_t = 20.0, value_name = "FACTOR")]
     pub pace: f64,
@@ -104,6 +120,12 @@ impl Default for SandboxOptions {
             seed_customers: None,
             #[cfg(feature = "kafka")]
             kafka: "none".to_owned(),
+            #[cfg(feature = "kafka")]
+            events_per_second: 0.0,
+            #[cfg(feature = "kafka")]
+            city_drivers: 400,
+            #[cfg(feature = "kafka")]
+            seed: 1,
             pace: 20.0,
             frozen: true,
             drivers: FEW_DRIVERS,
@@ -352,6 +374,8 @@ pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let sandbox = start(listener, &options).context("cannot start the stand-ins")?;
     tracing::info!(listen = %sandbox.addr(), stand_ins = ?STAND_INS, "the sandbox is ready");
+    #[cfg(feature = "kafka")]
+    let _life = begin_life(&sandbox, &options)?;
     if let Some(url) = options.seed_customers {
         seed::spawn(url)?;
     }
@@ -362,6 +386,18 @@ pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
     }
     sandbox.stop().await;
     Ok(())
+}
+
+/// Lets the city's drivers do something, where there is a Kafka that hears of it.
+#[cfg(feature = "kafka")]
+fn begin_life(sandbox: &Sandbox, options: &SandboxOptions) -> anyhow::Result<Option<city::Life>> {
+    let per_second = options.events_per_second;
+    let Some(brokers) = sandbox.kafka_brokers().filter(|_| per_second > 0.0) else {
+        return Ok(None);
+    };
+    let city = City::new(options.city_drivers, options.seed);
+    let life = city::Life::begin(brokers, kafka::TOPIC, city, per_second);
+    life.context("the city's drivers cannot be heard").map(Some)
 }
 
 fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> {
