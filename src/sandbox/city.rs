@@ -24,6 +24,33 @@ const FULL: Duration = Duration::from_millis(5);
 /// Events are produced so often.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How a city lives.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CityOptions {
+    /// Events of drivers who go on line, get busy and go off line, a second, into Kafka; 0: none.
+    #[arg(long, default_value_t = 5.0, value_name = "NUMBER")]
+    pub events_per_second: f64,
+    /// So many drivers do.
+    #[arg(long, default_value_t = 400, value_name = "NUMBER")]
+    pub city_drivers: usize,
+    /// What they do depends on this number only.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub seed: u64,
+}
+
+/// Nothing happens.
+impl Default for CityOptions {
+    fn default() -> Self {
+        Self { events_per_second: 0.0, city_drivers: 400, seed: 1 }
+    }
+}
+
+impl CityOptions {
+    pub(super) fn is_alive(&self) -> bool {
+        self.events_per_second > 0.0
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
@@ -152,13 +179,14 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Lets so many events a second happen.
+    /// Lets it begin.
     pub(super) fn begin(
         brokers: &str,
         topic: &'static str,
-        mut city: City,
-        per_second: f64,
+        options: &CityOptions,
     ) -> anyhow::Result<Self> {
+        let mut city = City::new(options.city_drivers, options.seed);
+        let per_second = options.events_per_second;
         let producer = producer(brokers)?;
         let (stop, stopped) = mpsc::channel::<()>();
         let live = move || {

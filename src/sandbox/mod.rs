@@ -44,7 +44,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[cfg(feature = "kafka")]
-pub use self::city::{City, DriverEvent, fill_topic};
+pub use self::city::{City, CityOptions, DriverEvent, fill_topic};
 pub use self::feeds::Delivered;
 pub use self::int_api::KeptOrder;
 #[cfg(feature = "kafka")]
@@ -79,26 +79,18 @@ pub struct SandboxOptions {
     /// Base URL of a fleet server that is given example customers once it is ready.
     #[arg(long, value_name = "URL")]
     pub seed_customers: Option<String>,
+    /// Cabinets.
+    #[command(flatten)]
+    pub cabinets: cabinets::CabinetOptions,
     /// Where Kafka is, for drivers' events: `embedded` (a broker in this process, on a free port that
     /// `GET /__sandbox/kafka/brokers` tells), `none`, or the addresses of brokers.
     #[cfg(feature = "kafka")]
     #[arg(long, value_name = "BROKERS", default_value = "embedded")]
     pub kafka: String,
-    /// Events of drivers who go on line, get busy and go off line, a second, into that Kafka; 0: none.
+    /// The drivers whose events go there.
     #[cfg(feature = "kafka")]
-    #[arg(long, default_value_t = 5.0, value_name = "NUMBER")]
-    pub events_per_second: f64,
-    /// So many drivers do.
-    #[cfg(feature = "kafka")]
-    #[arg(long, default_value_t = 400, value_name = "NUMBER")]
-    pub city_drivers: usize,
-    /// What they do depends on this number only.
-    #[cfg(feature = "kafka")]
-    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
-    pub seed: u64,
-    /// How many times as fast as usual the accumulators in cabinets charge.
-    #[arg(long, default_value_t = 20.0, value_name = "FACTOR")]
-    pub pace: f64,
+    #[command(flatten)]
+    pub city: city::CityOptions,
     /// Nothing changes by itself as time passes. Tests want it so: it is the default in the
     /// process.
     #[arg(long)]
@@ -118,15 +110,11 @@ impl Default for SandboxOptions {
             listen: default_listen(),
             state: None,
             seed_customers: None,
+            cabinets: cabinets::CabinetOptions::default(),
             #[cfg(feature = "kafka")]
             kafka: "none".to_owned(),
             #[cfg(feature = "kafka")]
-            events_per_second: 0.0,
-            #[cfg(feature = "kafka")]
-            city_drivers: 400,
-            #[cfg(feature = "kafka")]
-            seed: 1,
-            pace: 20.0,
+            city: city::CityOptions::default(),
             frozen: true,
             drivers: FEW_DRIVERS,
         }
@@ -160,11 +148,9 @@ impl State {
     fn open(options: &SandboxOptions) -> io::Result<Self> {
         Ok(Self {
             faults: faults::Board::default(),
-            cabinets: Arc::new(cabinets::Cabinets::new(if options.frozen {
-                0.0
-            } else {
-                options.pace
-            })),
+            cabinets: Arc::new(cabinets::Cabinets::new(
+                options.cabinets.pace_unless(options.frozen),
+            )),
             calls: calls::Counts::default(),
             last: last::Last::default(),
             driver_categories: driver_categories::Store::new(options.drivers),
@@ -302,17 +288,17 @@ impl Sandbox {
         self.state.feeds.reject(channel, code.map(String::from))
     }
 
+    /// The cabinets, which speak with a broker of the caller's.
+    #[must_use]
+    pub fn cabinets(&self) -> &Arc<cabinets::Cabinets> {
+        &self.state.cabinets
+    }
+
     /// Where Kafka is, if the sandbox knows of one.
     #[cfg(feature = "kafka")]
     #[must_use]
     pub fn kafka_brokers(&self) -> Option<&str> {
         self.state.kafka.as_ref().map(kafka::Kafka::brokers)
-    }
-
-    /// The cabinets, which speak with a broker of the caller's.
-    #[must_use]
-    pub fn cabinets(&self) -> &Arc<cabinets::Cabinets> {
-        &self.state.cabinets
     }
 
     /// Stops at once and closes every connection.
@@ -391,12 +377,10 @@ pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
 /// Lets the city's drivers do something, where there is a Kafka that hears of it.
 #[cfg(feature = "kafka")]
 fn begin_life(sandbox: &Sandbox, options: &SandboxOptions) -> anyhow::Result<Option<city::Life>> {
-    let per_second = options.events_per_second;
-    let Some(brokers) = sandbox.kafka_brokers().filter(|_| per_second > 0.0) else {
+    let Some(brokers) = sandbox.kafka_brokers().filter(|_| options.city.is_alive()) else {
         return Ok(None);
     };
-    let city = City::new(options.city_drivers, options.seed);
-    let life = city::Life::begin(brokers, kafka::TOPIC, city, per_second);
+    let life = city::Life::begin(brokers, kafka::TOPIC, &options.city);
     life.context("the city's drivers cannot be heard").map(Some)
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make run`: from a fresh checkout to a server with stand-ins behind it and data in a database of
 # its own. Run again, it rebuilds and restarts. FLEET_PORT, FLEET_SANDBOX_PORT, FLEET_PG_PORT move it.
+# Kafka is the one that `make kafka` started or KAFKA_BROKERS names; without, one inside the stand-ins.
 . "$(dirname "$0")/lib.sh"
 
 port="${FLEET_PORT:-8080}"
@@ -36,9 +37,14 @@ say "migrating"
 "$FLEET_BIN" migrate
 
 say "starting the stand-ins on $sandbox_port and the server on $port"
+brokers="$(tools/local/kafka.sh brokers)"
 start sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \
-  "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port" \
+  "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port" --kafka "${brokers:-embedded}" \
   --state .local/sandbox-state.jsonl --seed-customers "$base"
+# The embedded broker takes a free port, and tells which.
+FLEET__KAFKA__BROKERS="$(curl -fsS --noproxy '*' "http://127.0.0.1:$sandbox_port/__sandbox/kafka/brokers" |
+  sed -n 's/.*"brokers":"\([^"]*\)".*/\1/p')"
+export FLEET__KAFKA__BROKERS
 start fleet "$base/readyz" 60 \
   "$FLEET_BIN" serve --config config/sandbox.toml
 
