@@ -362,6 +362,10 @@ pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
     tracing::info!(listen = %sandbox.addr(), stand_ins = ?STAND_INS, "the sandbox is ready");
     #[cfg(feature = "kafka")]
     let _life = begin_life(&sandbox, &options)?;
+    cabinets::add_examples(sandbox.cabinets(), &options.cabinets).map_err(anyhow::Error::msg)?;
+    if let Some(url) = options.cabinets.seed_cabinets {
+        seed::cabinets::spawn(url, Arc::clone(sandbox.cabinets()))?;
+    }
     if let Some(url) = options.seed_customers {
         seed::spawn(url)?;
     }

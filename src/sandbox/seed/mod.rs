@@ -1,6 +1,8 @@
 //! Gives an empty fleet server example customers, and some drivers their ids of KRT, through its own
 //! API.
 
+pub(super) mod cabinets;
+
 use std::time::Duration;
 use std::{io, thread};
 
