@@ -3,7 +3,7 @@
 # FLEET_PG_PORT, FLEET_KAFKA_PORT, KAFKA_BROKERS; ARGS goes to cargo test, or to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-tasks
+.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-kafka bench-tasks
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ deny: ## licences, sources and banned crates of the dependencies (slow the first
 
 bench: ## measure throughput and latency
 	@tools/local/install.sh build postgres wrk nginx && benches/run.sh
+
+bench-kafka: ## measure the way from Kafka to the database beside pgbench
+	@tools/local/install.sh build postgres && benches/kafka.sh
 
 bench-tasks: ## measure the task queue beside pgbench
 	@tools/local/install.sh build postgres && benches/tasks.sh

@@ -93,7 +93,8 @@ impl Rig {
 
     /// Books for the technician `t`; the booking's id.
     async fn book(&self, kind: &str, count: i32) -> String {
-        let body = json!({"cabinet_id": "cab-1", "contractor_id": "t", "kind": kind, "count": count});
+        let body =
+            json!({"cabinet_id": "cab-1", "contractor_id": "t", "kind": kind, "count": count});
         let booking = self.backend.post("bookings", body).await.expect(201);
         booking["id"].as_str().unwrap().to_owned()
     }
@@ -138,7 +139,9 @@ impl Rig {
 
     /// The cabinet is asked for its state, by the next polling.
     async fn poll(&self, cabinet: &str) {
-        let sql = format!("UPDATE scooter_accumulator.cabinets SET poll_at = now() WHERE id = '{cabinet}'");
+        let sql = format!(
+            "UPDATE scooter_accumulator.cabinets SET poll_at = now() WHERE id = '{cabinet}'"
+        );
         self.app.database().execute(&sql).await;
     }
 
@@ -162,7 +165,8 @@ impl Rig {
 
     /// The count of events of a type with this outcome.
     async fn events(&self, kind: &str, outcome: &str) -> u64 {
-        let series = format!("scooter_accumulator_events_total{{outcome=\"{outcome}\",type=\"{kind}\"}}");
+        let series =
+            format!("scooter_accumulator_events_total{{outcome=\"{outcome}\",type=\"{kind}\"}}");
         self.app.count(&series).await
     }
 
