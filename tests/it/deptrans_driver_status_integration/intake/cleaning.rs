@@ -11,11 +11,7 @@ use uuid::Uuid;
 
 #[actix_web::test]
 async fn old_resting_statuses_and_old_letters_go() {
-    let mut app = TestApp::builder()
-        .domains(&[DOMAIN])
-        .config("[deptrans_driver_status_integration.sending]\nworkers = 0\n")
-        .start()
-        .await;
+    let mut app = TestApp::builder().domains(&[DOMAIN]).start().await;
     let drivers = ["waits", "rests", "fresh", "believed"];
     let events: Vec<_> = drivers.iter().map(|d| event(d, "online", "10:00:00", "e")).collect();
     let taken = app.internal(DOMAIN).post("status-events", json!({ "events": events })).await;

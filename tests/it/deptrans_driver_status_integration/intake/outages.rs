@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::world::{NO_SENDING, World};
+use super::world::World;
 use super::{DOMAIN, event};
 use crate::support::app::{TestApp, configuration, start_sandbox};
 use crate::support::database::TestDatabase;
@@ -73,7 +73,7 @@ on_each_broker! {
         let sandbox = start_sandbox();
         let config = configuration(&postgres.url(), &sandbox)
             .replace("[kafka]\nbrokers = ''\n", &kafka.config());
-        let config = format!("domains = ['{DOMAIN}']\n{config}{NO_SENDING}");
+        let config = format!("domains = ['{DOMAIN}']\n{config}");
         let _process = Server::start(&config, &[]).await;
         let send = |first: usize| {
             let texts: Vec<String> = (first..first + 1_000)
@@ -114,7 +114,7 @@ async fn without_brokers_the_rest_works() {
     let app = TestApp::builder()
         .domains(&[DOMAIN])
         .database(database)
-        .config(format!("{}{NO_SENDING}", kafka.config()))
+        .config(kafka.config())
         .start()
         .await;
     kafka_is(&app, "unavailable", Some("brokers_unreachable")).await;

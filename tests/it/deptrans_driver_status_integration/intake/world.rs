@@ -13,9 +13,6 @@ use crate::support::eventually;
 use crate::support::kafka::{Kafka, PARTITIONS};
 use crate::support::process::Server;
 
-/// Nothing is sent, so that rows stay as the intake leaves them.
-pub const NO_SENDING: &str = "[deptrans_driver_status_integration.sending]\nworkers = 0\n";
-
 pub struct World {
     pub kafka: Kafka,
     pub database: TestDatabase,
@@ -28,7 +25,7 @@ impl World {
     pub fn new(kafka: Kafka, more: &str) -> Self {
         let (database, sandbox) = (TestDatabase::create(), start_sandbox());
         let config = format!(
-            "domains = ['{DOMAIN}']\n{}{NO_SENDING}{more}",
+            "domains = ['{DOMAIN}']\n{}{more}",
             configuration(&database.url(), &sandbox)
                 .replace("[kafka]\nbrokers = ''\n", &kafka.config())
         );
@@ -42,7 +39,7 @@ impl World {
 
     /// The configuration for a server in this process, with the same database.
     pub fn for_app(&self) -> String {
-        format!("[database]\nurl = '{}'\n{}{NO_SENDING}", self.database.url(), self.kafka.config())
+        format!("[database]\nurl = '{}'\n{}", self.database.url(), self.kafka.config())
     }
 
     /// Another database connection, that holds the queue: no batch can be stored until it is dropped or
