@@ -13,7 +13,7 @@ use super::DOMAIN;
 use super::world::World;
 use crate::support::app::TestApp;
 use crate::support::eventually;
-use crate::support::kafka::{Kafka, on_each_broker};
+use crate::support::kafka::on_each_broker;
 
 /// Events, and what must be left of them: status, time and what decides.
 fn history(
