@@ -42,6 +42,7 @@ url="${url%%\?*}"
 export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
 export FLEET__HTTP__LISTEN="127.0.0.1:$port"
 stand_ins "http://127.0.0.1:$sandbox_port"
+export FLEET__KAFKA__BROKERS="" # events come over HTTP
 
 "$FLEET_BIN" migrate
 start api-test-sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \

@@ -1,8 +1,10 @@
 //! The policy every upstream call goes through, against the sandbox's stand-ins over real HTTP.
 
+mod drivers;
 mod feeds;
 mod fleet_parks;
 mod int_api;
+mod krt;
 mod parks;
 mod personal;
 mod plain;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # install.sh NEED...: sees that what a script needs is there; the rest comes from Debian's packages.
-# Needs: build, postgres, mosquitto, python, shellcheck, wrk, nginx. Nothing is installed, and no package list is
+# Needs: build, postgres, mosquitto, java, python, shellcheck, wrk, nginx. Nothing is installed, and no package list is
 # fetched, where everything is there already.
 . "$(dirname "$0")/lib.sh"
 
@@ -18,6 +18,7 @@ want() {
 
 has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
 has_mosquitto() { command -v mosquitto || test -x /usr/sbin/mosquitto; }
+has_java() { command -v java && command -v mvn; }
 has_nginx() { command -v nginx || test -x /usr/sbin/nginx; }
 # `import venv` works without python3-venv; what is missing then is ensurepip.
 has_venv() { python3 -c 'import ensurepip, venv'; }
@@ -29,12 +30,16 @@ for need in "$@"; do
         die "cargo not found. Install Rust from https://rustup.rs (the version: rust-version in Cargo.toml), then run this again"
       want build-essential -- command -v cc
       want pkg-config -- command -v pkg-config
+      # For librdkafka and the MQTT client, which are built with the rest.
+      want cmake -- command -v cmake
+      want libssl-dev -- pkg-config --exists openssl
       want curl -- command -v curl
       want ca-certificates -- test -e /etc/ssl/certs/ca-certificates.crt
       want openssl -- command -v openssl
       ;;
     postgres) want postgresql -- has_postgres ;;
     mosquitto) want mosquitto -- has_mosquitto ;;
+    java) want default-jre-headless maven -- has_java ;;
     python) want python3 python3-venv -- has_venv ;;
     shellcheck) want shellcheck -- command -v shellcheck ;;
     wrk) want wrk -- command -v wrk ;;

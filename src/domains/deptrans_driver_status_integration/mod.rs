@@ -91,7 +91,6 @@ impl Deptrans {
     }
 
     /// The caches, brought up by the first attempt to start that gets so far.
-    #[allow(dead_code, reason = "started as soon as there are stand-ins to read from")]
     async fn directory(
         &self,
         platform: &Platform,

@@ -107,7 +107,7 @@ pub fn decode<P: DeserializeOwned>(cursor: &str) -> Result<P> {
         _ => Err(Error::new(
             Kind::InvalidInput,
             "invalid_cursor",
-            "cursor must be a next_cursor that this list gave out.",
+            "cursor must be one that this list gave out.",
         )),
     }
 }

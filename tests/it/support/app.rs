@@ -52,6 +52,7 @@ pub struct Builder {
     config: Vec<String>,
     domains: Option<String>,
     database: Option<TestDatabase>,
+    sandbox: Option<Sandbox>,
     without_database: bool,
     does_not_wait: bool,
 }
@@ -66,6 +67,12 @@ impl Builder {
     /// A database that was made before (its URL may have been needed for `config`).
     pub fn database(mut self, database: TestDatabase) -> Self {
         self.database = Some(database);
+        self
+    }
+
+    /// Stand-ins that were started before.
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.sandbox = Some(sandbox);
         self
     }
 
@@ -91,7 +98,7 @@ impl Builder {
     pub async fn start(self) -> TestApp {
         let database =
             self.database.or_else(|| (!self.without_database).then(TestDatabase::create));
-        let sandbox = start_sandbox();
+        let sandbox = self.sandbox.unwrap_or_else(start_sandbox);
         let url = database.as_ref().map_or_else(|| NO_DATABASE.to_owned(), TestDatabase::url);
         let mut texts = vec![configuration(&url, &sandbox)];
         texts.extend(self.domains);
@@ -113,16 +120,10 @@ pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
         "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndrain_ms = 0\ngrace_ms = 5000\n\
          [telemetry]\nlog = 'warn'\n\
          [database]\nurl = '{database}'\npool_size = 8\n\
-         [kafka]
-brokers = ''
-\
-         [secrets]
-token_key = '{TOKEN_KEY}'
-\
-         [deptrans_driver_status_integration.krt]
-login = 'fleet'
-password = 'sandbox'
-"
+         [kafka]\nbrokers = ''\n\
+         [secrets]\ntoken_key = '{TOKEN_KEY}'\n\
+         [deptrans_driver_status_integration.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n\
+         [deptrans_driver_status_integration.sending]\nworkers = 0\n"
     );
     for (name, stand_in) in UPSTREAMS {
         let base_url = sandbox.base_url(stand_in);

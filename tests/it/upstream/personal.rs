@@ -71,3 +71,24 @@ async fn nothing_personal_can_be_printed() {
         assert!(!printed.contains(secret), "{printed}");
     }
 }
+
+#[actix_web::test]
+async fn the_licences_of_the_drivers_are_known_beforehand() {
+    let rig = rig(|_| {});
+    let (client, ctx, kind) = (&rig.personal, ctx(), PersonalKind::DriverLicenses);
+    let license = fleet::sandbox::SandboxDriver::of(12_345).license.unwrap();
+    let (id, number) = (license.pd_id.clone(), SecretString::from(license.number.clone()));
+    let retrieve = async || {
+        let value = client.retrieve(&ctx, kind, &id).await.unwrap();
+        value.map(|value| value.expose_secret().to_owned())
+    };
+    assert_eq!(retrieve().await, Some(license.number.clone()));
+    assert_eq!(client.find(&ctx, kind, &number).await.unwrap(), Some(id.clone()));
+    let ids = [id.clone(), "0".repeat(32)];
+    assert_eq!(client.bulk_retrieve(&ctx, kind, &ids).await.unwrap().len(), 1);
+    client.delete(&ctx, kind, &ids).await.unwrap();
+    assert_eq!(retrieve().await, None);
+    assert_eq!(client.store(&ctx, kind, &number).await.unwrap(), id);
+    assert_eq!(retrieve().await, Some(license.number));
+    assert!(client.retrieve(&ctx, PersonalKind::Phones, &id).await.unwrap().is_none());
+}

@@ -17,6 +17,8 @@ mod settings;
 mod start;
 mod store;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -68,6 +68,7 @@ impl Feeds {
         platform.runtime.spawn(tombstones::forget(
             database.clone(),
             settings.tombstone_days,
+            settings.clean(),
             metrics.clone(),
             platform.shutdown.clone(),
         ));

@@ -16,6 +16,8 @@ pub struct FeedsSettings {
     pub fresh_ms: u64,
     /// How long removed items are kept to tell pollers of it.
     pub tombstone_days: u32,
+    /// How often those that are older are looked for.
+    pub clean_ms: u64,
 }
 
 impl FeedsSettings {
@@ -27,12 +29,17 @@ impl FeedsSettings {
         Duration::from_millis(self.fresh_ms)
     }
 
+    pub(super) fn clean(&self) -> Duration {
+        Duration::from_millis(self.clean_ms)
+    }
+
     pub(in super::super) fn check(&self, faults: &mut Faults) {
         let mut within = |holds: bool, key: &str, range: &str| {
             faults.require(holds, &format!("feeds.{key}"), &format!("must be in {range}"));
         };
         within((50..=10_000).contains(&self.look_ms), "look_ms", "50..=10000");
         within((self.look_ms..=30_000).contains(&self.fresh_ms), "fresh_ms", "look_ms..=30000");
+        within((100..=86_400_000).contains(&self.clean_ms), "clean_ms", "100..=86400000");
         within((1..=365).contains(&self.tombstone_days), "tombstone_days", "1..=365");
     }
 }

@@ -13,8 +13,6 @@ use crate::platform::database::{Connection, Database, prepared_statement};
 use crate::platform::error::Result;
 use crate::platform::shutdown::Shutdown;
 
-/// How often it is done; each process begins at a random part of it.
-const EVERY: Duration = Duration::from_hours(1);
 /// Rows of one transaction; writers of the feed wait for it.
 const BATCH: i64 = 1_000;
 /// Between two of them.
@@ -64,12 +62,18 @@ SELECT count(*) FROM gone"
 forget!(ForgetBindings, "bindings", "profiles", "deptrans_id");
 forget!(ForgetStatuses, "statuses", "session_statuses", "session_status");
 
-/// Does so now and then until the process stops.
-pub async fn forget(database: Database, days: u32, metrics: FeedsMetrics, stop: Shutdown) {
+/// Does so until the process stops, which begins it at a random part of the usual pause.
+pub async fn forget(
+    database: Database,
+    days: u32,
+    every: Duration,
+    metrics: FeedsMetrics,
+    stop: Shutdown,
+) {
     let days = i32::try_from(days).unwrap_or(i32::MAX);
-    let mut pause = EVERY.mul_f64(rand::random::<f64>());
+    let mut pause = every.mul_f64(rand::random::<f64>());
     while !stop.wait_or(pause).await {
-        pause = EVERY;
+        pause = every;
         for feed in Feed::ALL {
             if let Err(error) = round(&database, feed, days, &metrics, &stop).await {
                 let (code, cause) = (error.code(), error.chain());

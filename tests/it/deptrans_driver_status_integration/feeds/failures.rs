@@ -50,7 +50,7 @@ async fn a_long_page_ends_early_when_the_database_goes_away_and_nothing_is_lost(
     let whole = world.page(BINDINGS, None, 10_000).await;
     assert_eq!(whole.items.len(), 9_000);
     // Every connection ends after so much: in the middle of the page.
-    proxy.set(Mode::CutAfter(300_000));
+    proxy.set(Mode::CutAfter(120_000));
     let mut cache = Cache::default();
     let mut cut = 0;
     for _ in 0..100 {

@@ -5,6 +5,7 @@ mod failures;
 mod following;
 mod pages;
 mod polls;
+mod profiles;
 mod tombstones;
 
 use std::collections::BTreeMap;

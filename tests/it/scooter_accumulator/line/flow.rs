@@ -48,8 +48,15 @@ async fn accumulators_go_out_into_scooters_and_come_back() {
     }
     // Every step is in the history.
     let history = rig.backend.get("accumulators/acc-2/history").await.expect(200);
-    let kinds: Vec<&str> =
-        history["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds.iter().rev().copied().collect::<Vec<_>>(), ["reported", "unlocked", "returned"]);
+    let kinds: Vec<&str> = history["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        kinds.iter().rev().copied().collect::<Vec<_>>(),
+        ["created", "reported", "unlocked", "returned"]
+    );
     rig.assert_sound().await;
 }
