@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # `make run`: from a fresh checkout to a server with stand-ins behind it and data in a database of
 # its own. Run again, it rebuilds and restarts. FLEET_PORT, FLEET_SANDBOX_PORT, FLEET_PG_PORT,
-# FLEET_MQTT_PORT move it.
-# Kafka is the one that `make kafka` started or KAFKA_BROKERS names; without, one inside the stand-ins.
+# FLEET_MQTT_PORT move it. Kafka is the one that `make kafka` started or KAFKA_BROKERS names; without,
+# one inside the stand-ins.
 . "$(dirname "$0")/lib.sh"
 
 port="${FLEET_PORT:-8080}"
@@ -42,8 +42,8 @@ say "starting the stand-ins on $sandbox_port and the server on $port"
 brokers="$(tools/local/kafka.sh brokers)"
 start sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \
   "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port" --kafka "${brokers:-embedded}" \
-  --mqtt-url "$FLEET__MQTT__URL" --cabinets "${FLEET_CABINETS:-20}" --seed-cabinets "$base" \
-  --state .local/sandbox-state.jsonl --seed-customers "$base"
+  --state .local/sandbox-state.jsonl --seed-customers "$base" --seed-cabinets "$base" \
+  --mqtt-url "$FLEET__MQTT__URL" --cabinets "${FLEET_CABINETS:-20}"
 # The embedded broker takes a free port, and tells which.
 FLEET__KAFKA__BROKERS="$(curl -fsS --noproxy '*' "http://127.0.0.1:$sandbox_port/__sandbox/kafka/brokers" |
   sed -n 's/.*"brokers":"\([^"]*\)".*/\1/p')"
