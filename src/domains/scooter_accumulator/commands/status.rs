@@ -114,11 +114,11 @@ mod tests {
     #[test]
     fn every_pair_of_status_and_event() {
         let follows = |status: CommandStatus| EVENTS.map(|event| status.next(event));
-        let [s, e, t] = [Some(Sent), Some(Expired), Some(TimedOut)];
-        let [y, f, r] = [Some(Succeeded), Some(Failed), Some(Rejected)];
-        assert_eq!(follows(Created), [s, e, None, None, None, None, None]);
-        assert_eq!(follows(Sent), [None, e, t, y, f, r, e]);
-        assert_eq!(follows(TimedOut), [None, None, None, y, f, r, e]);
+        let [sent, gone, late] = [Some(Sent), Some(Expired), Some(TimedOut)];
+        let [done, failed, refused] = [Some(Succeeded), Some(Failed), Some(Rejected)];
+        assert_eq!(follows(Created), [sent, gone, None, None, None, None, None]);
+        assert_eq!(follows(Sent), [None, gone, late, done, failed, refused, gone]);
+        assert_eq!(follows(TimedOut), [None, None, None, done, failed, refused, gone]);
         for ended in [Succeeded, Failed, Rejected, Expired] {
             assert_eq!(follows(ended), [None; 7], "{ended:?}");
             assert!(!ended.is_open());

@@ -181,9 +181,9 @@ impl Work<'_> {
         let mut locked = self.lock(connection, &changes).await?;
         self.take_out(connection, &changes, &mut locked).await?;
         self.put_in(connection, &changes, &mut locked).await?;
-        let charges: Vec<(&AccumulatorId, i16)> =
+        let levels: Vec<(&AccumulatorId, i16)> =
             changes.charges.iter().map(|(id, charge)| (id, *charge)).collect();
-        places::set_charges(connection, &charges).await
+        places::set_charges(connection, &levels).await
     }
 
     /// Locks every accumulator that changes, in the order of their ids.
@@ -235,7 +235,7 @@ impl Work<'_> {
         let bookings = store::bookings_of(connection, self.cabinet, &ids).await?;
         let mut reported = Vec::new();
         let mut unknown = Vec::new();
-        let mut charges = Vec::new();
+        let mut levels = Vec::new();
         for (cell, id, charge) in &changes.came {
             let to = Place::cell(self.cabinet.clone(), *cell);
             let Some(accumulator) = take(locked, id) else {
@@ -243,7 +243,7 @@ impl Work<'_> {
                 continue;
             };
             if let Some(charge) = charge.filter(|charge| *charge != accumulator.get().charge) {
-                charges.push((id, charge));
+                levels.push((id, charge));
             }
             let from_technician = matches!(accumulator.get().place, Some(Place::Contractor(_)));
             // From a scooter, or another cabinet: something happened that nobody told.
@@ -271,7 +271,7 @@ impl Work<'_> {
             let new = Accumulator { id, charge, place, flagged: true, version: 1 };
             places::create(connection, &new, Cause::of(MoveKind::Reported)).await?;
         }
-        places::set_charges(connection, &charges).await
+        places::set_charges(connection, &levels).await
     }
 }
 

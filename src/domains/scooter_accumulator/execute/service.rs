@@ -17,14 +17,17 @@ use crate::domains::scooter_accumulator::commands::{
 use crate::domains::scooter_accumulator::ids::AccumulatorId;
 use crate::domains::scooter_accumulator::line::Line;
 use crate::domains::scooter_accumulator::settling::{self, Effects, Ending};
-use crate::platform::context::Context;
+use crate::platform::context::{Context, Deadline};
 use crate::platform::database::Connection;
 use crate::platform::error::{Error, Kind, Result};
 
 /// Who waits looks so often, also when nothing wakes him.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
-/// What is left of a caller's time for telling him that the cabinet did not answer.
-const FOR_THE_ANSWER: f64 = 0.05;
+/// Of a caller's time this is kept for writing down, and telling him, that the cabinet did not answer; but
+/// not more than half of it.
+const FOR_THE_ANSWER: Duration = Duration::from_millis(200);
+/// Writing it down takes no longer, whether or not he still waits.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Executes bookings.
 pub struct Execution {
@@ -55,7 +58,9 @@ impl Execution {
         booking: Uuid,
         named: Option<Vec<AccumulatorId>>,
     ) -> Result<Booking> {
-        let waits = context.keeping_back(FOR_THE_ANSWER);
+        let left = context.deadline.remaining();
+        let kept = FOR_THE_ANSWER.min(left / 2);
+        let waits = Context { deadline: Deadline::after(left - kept), ..context.clone() };
         loop {
             let begun = self.begin(&waits, booking, named.clone()).await?;
             let (command, was_unknown, is_own) = match begun {
@@ -71,7 +76,9 @@ impl Execution {
                 Came::NotOpened(refusal) => return Err(refusal),
                 Came::Nothing => {
                     if is_own {
-                        self.give_up(context, command).await;
+                        let line = Arc::clone(&self.line);
+                        let given_up = self.line.runtime.spawn(give_up(line, command));
+                        let _ = context.deadline.run(given_up).await;
                     }
                     return Err(no_answer());
                 }
@@ -199,39 +206,39 @@ impl Execution {
         effects.show(&self.line);
         Ok(())
     }
+}
 
-    /// Whoever had the command written has no time left: so has the command. When this fails, whoever
-    /// looks after what is overdue does it later.
-    async fn give_up(&self, context: &Context, id: Uuid) {
-        let line = &self.line;
-        let work = async |connection: &mut Connection| {
-            let mut effects = Effects::default();
-            let Some(command) = line.find().by_id(connection, id).await? else {
-                return Ok(effects);
-            };
-            cabinets::lock(connection, &command.cabinet_id).await?;
-            let Some(mut command) = line.find().by_id(connection, id).await? else {
-                return Ok(effects);
-            };
-            match command.status {
-                CommandStatus::Created => {
-                    let answer = Answer::never_left(Failure::Expired);
-                    let ending = Ending::unopened(CommandEvent::NeverLeft, answer);
-                    settling::end_command(line, connection, &mut command, ending, &mut effects)
-                        .await?;
-                }
-                CommandStatus::Sent => {
-                    settling::time_out(connection, &mut command, &mut effects).await?;
-                }
-                _ => {}
-            }
-            Ok(effects)
+/// Whoever had the command written has no time left: so has the command. When this fails, whoever
+/// looks after what is overdue does it later.
+async fn give_up(line: Arc<Line>, id: Uuid) {
+    let work = async |connection: &mut Connection| {
+        let mut effects = Effects::default();
+        let Some(command) = line.find().by_id(connection, id).await? else {
+            return Ok(effects);
         };
-        match line.database.transaction(context, work).await {
-            Ok(effects) => effects.show(line),
-            Err(error) => {
-                tracing::warn!(command = %id, code = error.code(), "a command waits to be given up");
+        cabinets::lock(connection, &command.cabinet_id).await?;
+        let Some(mut command) = line.find().by_id(connection, id).await? else {
+            return Ok(effects);
+        };
+        match command.status {
+            CommandStatus::Created => {
+                let answer = Answer::never_left(Failure::Expired);
+                let ending = Ending::unopened(CommandEvent::NeverLeft, answer);
+                settling::end_command(&line, connection, &mut command, ending, &mut effects)
+                    .await?;
             }
+            CommandStatus::Sent => {
+                settling::time_out(connection, &mut command, &mut effects).await?;
+            }
+            _ => {}
+        }
+        Ok(effects)
+    };
+    let context = Context::background("scooter commands", PATIENCE);
+    match line.database.transaction(&context, work).await {
+        Ok(effects) => effects.show(&line),
+        Err(error) => {
+            tracing::warn!(command = %id, code = error.code(), "a command waits to be given up");
         }
     }
 }
