@@ -65,12 +65,12 @@ impl CommandStatus {
         match (self, event) {
             (Self::Created, Leaves) => Some(Self::Sent),
             // What was marked and then surely did not leave is as if it had never been marked.
-            (Self::Created | Self::Sent, NeverLeft) => Some(Self::Expired),
+            (Self::Created | Self::Sent, NeverLeft)
+            | (Self::Sent | Self::TimedOut, CameTooLate) => Some(Self::Expired),
             (Self::Sent, TimesOut) => Some(Self::TimedOut),
             (Self::Sent | Self::TimedOut, Done) => Some(Self::Succeeded),
             (Self::Sent | Self::TimedOut, CouldNot) => Some(Self::Failed),
             (Self::Sent | Self::TimedOut, Refused) => Some(Self::Rejected),
-            (Self::Sent | Self::TimedOut, CameTooLate) => Some(Self::Expired),
             _ => None,
         }
     }

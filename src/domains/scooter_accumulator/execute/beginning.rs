@@ -90,14 +90,13 @@ fn check(booking: &Booking, named: Option<&[AccumulatorId]>) -> Result<()> {
     const POINTER: &str = "/accumulator_ids";
     let begins = booking.status == BookingStatus::Active;
     match (booking.kind, named) {
-        (BookingKind::Pickup, None) => Ok(()),
         (BookingKind::Pickup, Some(_)) => {
             Err(Error::invalid(POINTER, "must not be given: the booking says what is taken out"))
         }
         (BookingKind::Return, None) if begins => {
             Err(Error::invalid(POINTER, "must say what is brought"))
         }
-        (BookingKind::Return, None) => Ok(()),
+        (BookingKind::Pickup | BookingKind::Return, None) => Ok(()),
         (BookingKind::Return, Some(named)) => {
             let distinct: BTreeSet<&AccumulatorId> = named.iter().collect();
             if distinct.len() != named.len() {
