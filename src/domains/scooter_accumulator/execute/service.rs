@@ -60,7 +60,8 @@ impl Execution {
     ) -> Result<Booking> {
         let left = context.deadline.remaining();
         let kept = FOR_THE_ANSWER.min(left / 2);
-        let waits = Context { deadline: Deadline::after(left - kept), ..context.clone() };
+        let waits =
+            Context { deadline: Deadline::after(left.saturating_sub(kept)), ..context.clone() };
         loop {
             let begun = self.begin(&waits, booking, named.clone()).await?;
             let (command, was_unknown, is_own) = match begun {
