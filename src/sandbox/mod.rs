@@ -361,7 +361,7 @@ pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
     let sandbox = start(listener, &options).context("cannot start the stand-ins")?;
     tracing::info!(listen = %sandbox.addr(), stand_ins = ?STAND_INS, "the sandbox is ready");
     cabinets::add_examples(sandbox.cabinets(), &options.cabinets).map_err(anyhow::Error::msg)?;
-    if let Some(url) = options.cabinets.seed_cabinets {
+    if let Some(url) = options.cabinets.seed_cabinets.clone() {
         seed::cabinets::spawn(url, Arc::clone(sandbox.cabinets()))?;
     }
     #[cfg(feature = "kafka")]
