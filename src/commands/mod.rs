@@ -1,9 +1,13 @@
 //! What the binary does beside serving: check, migrate, document, diagnose.
 
+#[cfg(feature = "deptrans-driver-status-integration")]
+mod dead_letters;
 mod doctor;
 #[cfg(feature = "tasks")]
 mod tasks;
 
+#[cfg(feature = "deptrans-driver-status-integration")]
+pub use dead_letters::{DeadLetterCommand, dead_letters};
 pub use doctor::{Finding, doctor};
 #[cfg(feature = "tasks")]
 pub use tasks::{TaskCommand, tasks};
