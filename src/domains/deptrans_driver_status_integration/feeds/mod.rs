@@ -95,7 +95,9 @@ impl Feeds {
         let mut from = None;
         if let Some(cursor) = cursor {
             let position = Position::decode(cursor, R::FEED)?;
-            if let Some(age) = self.heads.ends_at(R::FEED, position.seq) {
+            if !position.is_full_read()
+                && let Some(age) = self.heads.ends_at(R::FEED, position.seq)
+            {
                 self.metrics.of(R::FEED).empty.inc();
                 return Ok(Answer::Whole(pages::nothing_new(cursor, age)));
             }
