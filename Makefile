@@ -1,9 +1,10 @@
 # Thin: what takes more than two lines is a script in tools/. Variables may be given behind the
 # target or in the environment: CARGO_TARGET_DIR, DATABASE_URL, FLEET_PORT, FLEET_SANDBOX_PORT,
-# FLEET_PG_PORT; ARGS goes to cargo test, or to schemathesis.
+# FLEET_PG_PORT, FLEET_KAFKA_PORT, FLEET_MQTT_PORT, KAFKA_BROKERS, MQTT_URL; ARGS goes to cargo test, or
+# to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test chaos api-test lint features deny bench bench-tasks
+.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-tasks bench-cabinets
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +18,9 @@ down: ## stop everything that was started here, and nothing else
 migrate: ## migrate the local database only
 	@tools/local/install.sh build postgres && tools/local/postgres.sh up
 	@FLEET__DATABASE__URL="$$(tools/local/postgres.sh url)" cargo run --features sandbox -- migrate
+
+kafka: ## a real single-node Kafka for `run` and `test` (without: an embedded one)
+	@tools/local/kafka.sh up
 
 test: ## all tests, against a local PostgreSQL (ARGS='name' for some)
 	@tools/local/test.sh $(ARGS)
@@ -41,3 +45,6 @@ bench: ## measure throughput and latency
 
 bench-tasks: ## measure the task queue beside pgbench
 	@tools/local/install.sh build postgres && benches/tasks.sh
+
+bench-cabinets: ## measure commands and events of cabinets beside a bare round trip
+	@tools/local/install.sh build postgres mosquitto && benches/cabinets.sh

@@ -39,6 +39,7 @@ sql -At -F ' ' -c "SELECT encode(substring(park_id FROM 2), 'hex'), encode(subst
 
 FLEET__HTTP__LISTEN="127.0.0.1:$(free_port "${BENCH_PORT:-18080}")"
 export FLEET__HTTP__LISTEN
+export FLEET__KAFKA__BROKERS="" # measured by itself: kafka.sh
 postmaster="$(tools/local/postgres.sh status 2>/dev/null | sed -n 's/^up: pid \([0-9]*\).*/\1/p')"
 PGBENCH="$(compgen -G '/usr/lib/postgresql/*/bin/pgbench' | sort -V | tail -n 1 || echo pgbench)"
 export PGBENCH

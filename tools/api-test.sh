@@ -6,7 +6,7 @@
 VENV="$LOCAL/venv"
 DATABASE=fleet_api_test
 
-tools/local/install.sh build postgres python
+tools/local/install.sh build postgres mosquitto python
 
 # Made anew when the pinned versions change, or when it was interrupted.
 if ! cmp -s tools/api-test.requirements.txt "$VENV/installed.txt"; then
@@ -21,6 +21,7 @@ fi
 
 cargo build --features sandbox
 tools/local/postgres.sh up
+use_broker
 
 drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE)"; }
 cleanup() {
@@ -41,6 +42,7 @@ url="${url%%\?*}"
 export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
 export FLEET__HTTP__LISTEN="127.0.0.1:$port"
 stand_ins "http://127.0.0.1:$sandbox_port"
+export FLEET__KAFKA__BROKERS="" # events come over HTTP
 
 "$FLEET_BIN" migrate
 start api-test-sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \

@@ -200,7 +200,7 @@ impl Platform {
         if let Some(mqtt) = shared.as_ref().filter(|mqtt| mqtt.is_of(&settings)) {
             return Ok(mqtt.clone());
         }
-        let opened = super::mqtt::Mqtt::open(settings, &self.metrics)?;
+        let opened = super::mqtt::Mqtt::open(settings, &self.metrics, &self.runtime)?;
         if let Some(of_old_settings) = shared.replace(opened.clone()) {
             self.runtime.spawn(async move { of_old_settings.close(Duration::ZERO).await });
         }

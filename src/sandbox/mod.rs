@@ -75,14 +75,14 @@ pub struct SandboxOptions {
     /// Base URL of a fleet server that is given example customers once it is ready.
     #[arg(long, value_name = "URL")]
     pub seed_customers: Option<String>,
+    /// Cabinets.
+    #[command(flatten)]
+    pub cabinets: cabinets::CabinetOptions,
     /// Where Kafka is, for drivers' events: `embedded` (a broker in this process, on a free port that
     /// `GET /__sandbox/kafka/brokers` tells), `none`, or the addresses of brokers.
     #[cfg(feature = "kafka")]
     #[arg(long, value_name = "BROKERS", default_value = "embedded")]
     pub kafka: String,
-    /// How many times as fast as usual the accumulators in cabinets charge.
-    #[arg(long, default_value_t = 20.0, value_name = "FACTOR")]
-    pub pace: f64,
     /// Nothing changes by itself as time passes. Tests want it so: it is the default in the
     /// process.
     #[arg(long)]
@@ -102,9 +102,9 @@ impl Default for SandboxOptions {
             listen: default_listen(),
             state: None,
             seed_customers: None,
+            cabinets: cabinets::CabinetOptions::default(),
             #[cfg(feature = "kafka")]
             kafka: "none".to_owned(),
-            pace: 20.0,
             frozen: true,
             drivers: FEW_DRIVERS,
         }
@@ -138,11 +138,9 @@ impl State {
     fn open(options: &SandboxOptions) -> io::Result<Self> {
         Ok(Self {
             faults: faults::Board::default(),
-            cabinets: Arc::new(cabinets::Cabinets::new(if options.frozen {
-                0.0
-            } else {
-                options.pace
-            })),
+            cabinets: Arc::new(cabinets::Cabinets::new(
+                options.cabinets.pace_unless(options.frozen),
+            )),
             calls: calls::Counts::default(),
             last: last::Last::default(),
             driver_categories: driver_categories::Store::new(options.drivers),
@@ -280,17 +278,17 @@ impl Sandbox {
         self.state.feeds.reject(channel, code.map(String::from))
     }
 
+    /// The cabinets, which speak with a broker of the caller's.
+    #[must_use]
+    pub fn cabinets(&self) -> &Arc<cabinets::Cabinets> {
+        &self.state.cabinets
+    }
+
     /// Where Kafka is, if the sandbox knows of one.
     #[cfg(feature = "kafka")]
     #[must_use]
     pub fn kafka_brokers(&self) -> Option<&str> {
         self.state.kafka.as_ref().map(kafka::Kafka::brokers)
-    }
-
-    /// The cabinets, which speak with a broker of the caller's.
-    #[must_use]
-    pub fn cabinets(&self) -> &Arc<cabinets::Cabinets> {
-        &self.state.cabinets
     }
 
     /// Stops at once and closes every connection.
@@ -352,6 +350,10 @@ pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let sandbox = start(listener, &options).context("cannot start the stand-ins")?;
     tracing::info!(listen = %sandbox.addr(), stand_ins = ?STAND_INS, "the sandbox is ready");
+    cabinets::add_examples(sandbox.cabinets(), &options.cabinets).map_err(anyhow::Error::msg)?;
+    if let Some(url) = options.cabinets.seed_cabinets {
+        seed::cabinets::spawn(url, Arc::clone(sandbox.cabinets()))?;
+    }
     if let Some(url) = options.seed_customers {
         seed::spawn(url)?;
     }

@@ -35,6 +35,17 @@ stand_ins() {
   done
 }
 
+# use_broker: starts the local broker, tells it to a server that is started from here, Who uses another, by MQTT_URL, gives FLEET__MQTT__USERNAME and FLEET__MQTT__PASSWORD with it.
+use_broker() {
+  tools/local/mosquitto.sh up
+  FLEET__MQTT__URL="$(tools/local/mosquitto.sh url)"
+  if [ -z "${MQTT_URL:-}" ]; then
+    FLEET__MQTT__USERNAME=fleet
+    FLEET__MQTT__PASSWORD=fleet
+  fi
+  export FLEET__MQTT__URL FLEET__MQTT__USERNAME FLEET__MQTT__PASSWORD
+}
+
 # --- ports -------------------------------------------------------------------------------------
 
 # Asks by connecting: a bare machine has neither ss nor lsof.
@@ -64,21 +75,30 @@ start_time() {
 # running NAME: prints the pid if the process we started under that name still runs. The command
 # line is checked too: after a reboot both numbers could, just, be those of something else.
 running() {
-  local pid started
+  local pid started command="/fleet "
+  [ "$1" != kafka ] || command="kafka.Kafka $LOCAL/"
   read -r pid started 2>/dev/null <"$RUN/$1.pid" || return 1
   [ "$(start_time "$pid")" = "$started" ] || return 1
-  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q -- "/fleet " || return 1
+  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$command" || return 1
   echo "$pid"
+}
+
+# launch NAME COMMAND...: starts it in the background and does not wait.
+launch() {
+  local name=$1 pid
+  shift
+  # A session of its own, so that Ctrl-C in the terminal reaches make and not the server.
+  setsid "$@" </dev/null >"$LOG/$name.log" 2>&1 &
+  pid=$!
+  echo "$pid $(start_time "$pid")" >"$RUN/$name.pid"
 }
 
 # start NAME URL SECONDS COMMAND...: starts it in the background and waits until URL answers 2xx.
 start() {
   local name=$1 url=$2 deadline=$((SECONDS + $3)) pid
   shift 3
-  # A session of its own, so that Ctrl-C in the terminal reaches make and not the server.
-  setsid "$@" </dev/null >"$LOG/$name.log" 2>&1 &
-  pid=$!
-  echo "$pid $(start_time "$pid")" >"$RUN/$name.pid"
+  launch "$name" "$@"
+  read -r pid _ <"$RUN/$name.pid"
   until curl -fsS -o /dev/null --noproxy '*' --max-time 2 "$url" 2>/dev/null; do
     start_time "$pid" >/dev/null || show_log_and_die "$name" "$name ended before it answered"
     ((SECONDS < deadline)) || show_log_and_die "$name" "$name did not answer at $url in time"

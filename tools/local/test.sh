@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
 # `make test`: the tests against a real PostgreSQL; each makes a database of its own from a template.
 # Arguments go to `cargo test`. FLEET_TEST_DATABASE_URL, where given, is used and nothing is started.
+# Tests of Kafka run against an embedded broker, and also against the real one that `make kafka` started
+# or KAFKA_BROKERS names.
 . "$(dirname "$0")/lib.sh"
 
-tools/local/install.sh build
+# Tests start brokers of their own.
+tools/local/install.sh build mosquitto
 if [ -z "${FLEET_TEST_DATABASE_URL:-}" ]; then
   if [ -z "${DATABASE_URL:-}" ]; then tools/local/install.sh postgres; fi
   tools/local/postgres.sh up
   FLEET_TEST_DATABASE_URL="$(tools/local/postgres.sh url)"
 fi
 export FLEET_TEST_DATABASE_URL
+KAFKA_BROKERS="$(tools/local/kafka.sh brokers)"
+export KAFKA_BROKERS
+if [ -z "$KAFKA_BROKERS" ]; then say "no real Kafka runs (make kafka): the embedded broker only"; fi
 # Tests mostly wait for PostgreSQL: more threads than cores.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
 cargo test --features sandbox "$@"

@@ -197,7 +197,6 @@ impl Domain for Deptrans {
         Box::pin(async move {
             let settings: DeptransSettings = platform.section(SECTION)?;
             let outside = Outside::open(platform, &settings)?;
-            let directory = self.directory(platform, &outside, &settings).await?;
             let database = platform.database()?;
             let gateway = Arc::new(Gateway::new(
                 &settings.krt,

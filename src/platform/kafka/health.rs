@@ -90,6 +90,13 @@ pub(super) struct Report {
 }
 
 impl Statistics {
+    /// The committed offset of each partition that has one.
+    pub fn committed(&self) -> HashMap<i32, i64> {
+        let partitions = self.topics.values().flat_map(|topic| topic.partitions.values());
+        let known = partitions.filter(|partition| partition.committed_offset >= 0);
+        known.map(|partition| (partition.partition, partition.committed_offset)).collect()
+    }
+
     pub fn report(&self, owns: impl Fn(i32) -> bool) -> Report {
         let connected =
             self.brokers.values().any(|broker| broker.source != "internal" && broker.state == "UP");
@@ -134,6 +141,7 @@ mod tests {
         assert!(report.connected && report.joined && report.more_to_read);
         assert_eq!(report.lag, 5);
         assert!(!statistics.report(|partition| partition == 1).more_to_read);
+        assert_eq!(statistics.committed(), HashMap::from([(0, 5), (2, 0)]));
         let none = Statistics::default().report(|_| true);
         assert!(!none.connected && !none.joined && !none.more_to_read);
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -20,8 +20,6 @@ use super::running::{InFlight, Progress, Runner};
 
 /// How long a partition that is to be given up waits for the batch under way.
 const BEFORE_REVOKING: Duration = Duration::from_secs(1);
-/// When a commit that failed is made again, unless a batch brings the next before.
-const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The state of the member, and what librdkafka calls.
 pub(super) struct Member {
@@ -42,8 +40,10 @@ pub(super) struct Work {
     pub in_flight: Option<InFlight>,
     /// Where each of our partitions is to be read on, by what was handled.
     handled: BTreeMap<i32, Next>,
-    commits_under_way: usize,
-    commit_again_at: Option<Instant>,
+    /// What the group knows of that, by the last statistics.
+    committed: HashMap<i32, i64>,
+    /// What it is to know when commits are verified next.
+    expected: HashMap<i32, i64>,
     pub paused: bool,
 }
 
@@ -90,7 +90,7 @@ impl Member {
                 });
                 let ours: Vec<(i32, Next)> = ours.collect();
                 work.handled.extend(ours.iter().copied());
-                self.commit(consumer, &mut work, &ours);
+                self.commit(consumer, &ours, CommitMode::Async, "first");
                 true
             }
         }
@@ -103,18 +103,40 @@ impl Member {
         work.owned.keys().map(|partition| (*partition, handled(partition))).collect()
     }
 
-    /// Makes a commit that failed again, when it is time.
-    pub fn commit_again(&self, consumer: &BaseConsumer<Self>) {
+    /// Commits again what the group should know since the last call and does not: librdkafka tells of
+    /// no commit how it ended, and one that meets a rebalance is refused.
+    pub fn verify_commits(&self, consumer: &BaseConsumer<Self>) {
         let mut work = self.work();
-        if work.commit_again_at.is_some_and(|at| at <= Instant::now()) {
-            let all: Vec<(i32, Next)> = work.handled.iter().map(|(p, next)| (*p, *next)).collect();
-            self.commit(consumer, &mut work, &all);
+        let known = |partition| work.committed.get(partition).copied().unwrap_or(-1);
+        let behind: Vec<(i32, Next)> = work
+            .handled
+            .iter()
+            .filter(|(partition, _)| {
+                work.expected.get(partition).is_some_and(|expected| known(partition) < *expected)
+            })
+            .map(|(partition, next)| (*partition, *next))
+            .collect();
+        work.expected = work.handled.iter().map(|(p, next)| (*p, next.offset)).collect();
+        if !behind.is_empty() {
+            tracing::debug!(partitions = behind.len(), "Kafka: offsets are committed again");
+            self.commit(consumer, &behind, CommitMode::Async, "again");
         }
     }
 
-    /// Sends a commit; its outcome comes to [`ConsumerContext::commit_callback`].
-    fn commit(&self, consumer: &BaseConsumer<Self>, work: &mut Work, next: &[(i32, Next)]) {
-        work.commit_again_at = None;
+    /// Commits all that was handled and waits for the answer, as long as librdkafka does.
+    pub fn commit_all(&self, consumer: &BaseConsumer<Self>) {
+        let all: Vec<(i32, Next)> =
+            self.work().handled.iter().map(|(partition, next)| (*partition, *next)).collect();
+        self.commit(consumer, &all, CommitMode::Sync, "last");
+    }
+
+    fn commit(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        next: &[(i32, Next)],
+        mode: CommitMode,
+        kind: &str,
+    ) {
         let mut offsets = TopicPartitionList::with_capacity(next.len());
         for (partition, next) in next {
             let offset = Offset::Offset(next.offset);
@@ -125,13 +147,9 @@ impl Member {
         if offsets.count() == 0 {
             return;
         }
-        match consumer.commit(&offsets, CommitMode::Async) {
-            Ok(()) => work.commits_under_way += 1,
-            Err(error) => {
-                self.runner.metrics.commit("failed");
-                tracing::warn!(%error, "offsets could not be committed; they are again");
-                work.commit_again_at = Some(Instant::now() + COMMIT_AGAIN);
-            }
+        self.runner.metrics.commit(kind);
+        if let Err(error) = consumer.commit(&offsets, mode) {
+            tracing::warn!(%error, "offsets could not be committed");
         }
     }
 
@@ -153,6 +171,7 @@ impl Member {
         if all > 0 {
             self.runner.health.state().refused = None;
         }
+        self.note_connected(true);
         tracing::info!(new = partitions.count(), all, "Kafka: partitions were assigned");
     }
 
@@ -171,6 +190,7 @@ impl Member {
         for partition in gone {
             work.owned.remove(&partition);
             work.handled.remove(&partition);
+            work.expected.remove(&partition);
             work.gathered.forget(partition);
         }
         if work.gathered.is_empty() {
@@ -188,13 +208,6 @@ fn partition_numbers(partitions: &TopicPartitionList) -> Vec<i32> {
     partitions.elements().iter().map(TopicPartitionListElem::partition).collect()
 }
 
-impl Work {
-    /// Whether no outcome of a commit is awaited.
-    pub fn is_committed(&self) -> bool {
-        self.commits_under_way == 0
-    }
-}
-
 impl ClientContext for Member {
     /// librdkafka's own lines never hold what messages say.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -209,8 +222,9 @@ impl ClientContext for Member {
 
     fn stats_raw(&self, statistics: &[u8]) {
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
-        let work = self.work();
+        let mut work = self.work();
         let report = statistics.report(|partition| work.owned.contains_key(&partition));
+        work.committed = statistics.committed();
         // They learn where partitions end only by fetching.
         if !work.paused {
             self.runner.metrics.lag.set(report.lag);
@@ -274,21 +288,6 @@ impl ConsumerContext for Member {
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(partitions) = rebalance {
             self.assigned(consumer, partitions);
-        }
-    }
-
-    fn commit_callback(&self, outcome: KafkaResult<()>, _: &TopicPartitionList) {
-        let mut work = self.work();
-        work.commits_under_way = work.commits_under_way.saturating_sub(1);
-        match outcome {
-            Ok(()) => self.runner.metrics.commit("ok"),
-            // Nothing that is ours any more.
-            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => {}
-            Err(error) => {
-                self.runner.metrics.commit("failed");
-                tracing::warn!(%error, "offsets could not be committed; they are again");
-                work.commit_again_at = Some(Instant::now() + COMMIT_AGAIN);
-            }
         }
     }
 }

@@ -50,8 +50,9 @@ impl KafkaMetrics {
             ),
             commits: metrics.counters(
                 "kafka_commits_total",
-                "Commits of offsets by outcome: ok, failed (made again with the next)",
-                &["outcome"],
+                "Commits of offsets that were sent: first (after a batch), again (the group did not learn \
+                 of it), last (before leaving)",
+                &["kind"],
             ),
             rebalances: metrics.counters(
                 "kafka_rebalances_total",
@@ -71,8 +72,8 @@ impl KafkaMetrics {
         self.batches.with_label_values(&[outcome]).inc();
     }
 
-    pub fn commit(&self, outcome: &str) {
-        self.commits.with_label_values(&[outcome]).inc();
+    pub fn commit(&self, kind: &str) {
+        self.commits.with_label_values(&[kind]).inc();
     }
 
     pub fn rebalance(&self, kind: &str) {

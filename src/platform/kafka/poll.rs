@@ -27,8 +27,8 @@ const CHECK: Duration = Duration::from_secs(1);
 /// How often the lag is asked for while nothing is fetched, and how long for each answer.
 const LAG: Duration = Duration::from_secs(5);
 const LAG_ANSWER: Duration = Duration::from_millis(500);
-/// How long the last commits are awaited.
-const LAST_COMMITS: Duration = Duration::from_secs(1);
+/// How often commits are verified: longer than one takes, and than statistics are old.
+const VERIFY: Duration = Duration::from_secs(3);
 
 /// Why a consumer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub(super) struct Poller {
     /// When it last got on, or had no need to.
     got_on: Instant,
     checked: Instant,
+    verified: Instant,
     lag_measured: Instant,
 }
 
@@ -66,7 +67,16 @@ impl Poller {
         consumer.subscribe(&[&settings.topic])?;
         let member = Arc::clone(consumer.context());
         let now = Instant::now();
-        Ok(Self { consumer, member, settings, stop, got_on: now, checked: now, lag_measured: now })
+        Ok(Self {
+            consumer,
+            member,
+            settings,
+            stop,
+            got_on: now,
+            checked: now,
+            verified: now,
+            lag_measured: now,
+        })
     }
 
     /// Polls until it is told to stop, or the consumer is unfit.
@@ -170,7 +180,10 @@ impl Poller {
     /// Looks whether it gets on. A consumer that the group has dropped may say nothing of it.
     fn check(&mut self) -> Option<End> {
         self.checked = Instant::now();
-        self.member.commit_again(&self.consumer);
+        if self.verified.elapsed() >= VERIFY {
+            self.verified = Instant::now();
+            self.member.verify_commits(&self.consumer);
+        }
         self.measure_lag_while_paused();
         let holds_back = self.member.work().in_flight.is_some();
         let fine = self.member.report().is_some_and(|report| {
@@ -213,9 +226,9 @@ impl Poller {
             self.member.runner.metrics.batch("abandoned");
             tracing::warn!("a batch was not handled in time; whoever reads on handles it again");
         }
-        let deadline = Instant::now() + LAST_COMMITS;
-        while !self.member.work().is_committed() && Instant::now() < deadline {
-            self.consumer.poll(UNDER_WAY);
+        // Without a broker it would only hold the process up.
+        if self.member.report().is_none_or(|report| report.connected) {
+            self.member.commit_all(&self.consumer);
         }
     }
 }

@@ -1,38 +1,41 @@
 //! What comes in: who subscribed to what, and the messages that wait for them.
 //!
-//! The client library hands messages over on a thread of its own, under a lock that everything it
-//! does needs. So they are only sorted there, into queues that take them without waiting; a queue
-//! that is full drops them, since all else would hold up the connection.
+//! The connection sorts messages into queues that take them without waiting. One that is full drops
+//! them: all else would hold up the connection, and with it the answers to what is published.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{mpsc, watch};
 
 use super::metrics::MqttMetrics;
+use super::wire::Incoming;
 
 /// A message that came in.
 #[derive(Debug, Clone)]
-pub struct Message(Arc<paho_mqtt::Message>);
+pub struct Message(Arc<Incoming>);
 
 impl Message {
+    pub(super) fn of(incoming: Incoming) -> Self {
+        Self(Arc::new(incoming))
+    }
+
     /// Where it was published.
     #[must_use]
     pub fn topic(&self) -> &str {
-        self.0.topic()
+        &self.0.topic
     }
 
     /// What it says; at most `max_payload_bytes`.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        self.0.payload()
+        &self.0.payload
     }
 
     /// Whether the broker kept it from before we subscribed.
     #[must_use]
     pub fn is_retained(&self) -> bool {
-        self.0.retained()
+        self.0.retained
     }
 }
 
@@ -81,13 +84,12 @@ struct Backlog {
 /// Bounds of what is taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    pub payload_bytes: usize,
     pub waiting: usize,
     pub waiting_bytes: usize,
 }
 
 impl Backlog {
-    /// Only the library's thread adds, so that what is read here can but shrink meanwhile.
+    /// Only the connection adds, so that what is read here can but shrink meanwhile.
     fn has_room_for(&self, bytes: usize) -> bool {
         self.messages.load(Ordering::Relaxed) < self.limits.waiting
             && self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= self.limits.waiting_bytes
@@ -182,19 +184,11 @@ impl Inbox {
         subscribers.all.clear();
     }
 
-    /// Takes a message from the library. Quick, does not wait, and does not panic: it is called by C.
-    pub fn take(&self, message: paho_mqtt::Message) {
+    /// Hands a message to its readers, without waiting for them.
+    pub fn take(&self, message: &Message) {
         self.metrics.received.inc();
-        if message.payload().len() > self.limits.payload_bytes {
-            return self.drop_one("oversized");
-        }
-        // The library's message panics when asked for a topic that is not text.
-        let Ok(topic) = catch_unwind(AssertUnwindSafe(|| message.topic().to_owned())) else {
-            return self.drop_one("malformed");
-        };
-        let message = Message(Arc::new(message));
         let subscribers = self.lock();
-        for subscriber in subscribers.all.iter().filter(|it| matches(&it.filter, &topic)) {
+        for subscriber in subscribers.all.iter().filter(|it| matches(&it.filter, message.topic())) {
             let bytes = message.payload().len();
             if !subscriber.backlog.has_room_for(bytes) {
                 self.drop_one("full");
@@ -202,9 +196,15 @@ impl Inbox {
             }
             subscriber.backlog.come(bytes);
             if subscriber.queue.send(message.clone()).is_err() {
-                subscriber.backlog.gone(&message);
+                subscriber.backlog.gone(message);
             }
         }
+    }
+
+    /// A message came that cannot be handed on.
+    pub fn passed_over(&self, reason: &str) {
+        self.metrics.received.inc();
+        self.drop_one(reason);
     }
 
     fn drop_one(&self, reason: &str) {
@@ -292,12 +292,13 @@ mod tests {
 
     fn inbox(waiting: usize, waiting_bytes: usize) -> (Arc<Inbox>, MqttMetrics) {
         let metrics = MqttMetrics::register(&Metrics::default());
-        let limits = Limits { payload_bytes: 100, waiting, waiting_bytes };
+        let limits = Limits { waiting, waiting_bytes };
         (Inbox::new(limits, metrics.clone()), metrics)
     }
 
-    fn message(topic: &str, bytes: usize) -> paho_mqtt::Message {
-        paho_mqtt::Message::new(topic, vec![b'x'; bytes], paho_mqtt::QoS::AtLeastOnce)
+    fn message(topic: &str, bytes: usize) -> Message {
+        let (topic, payload) = (topic.to_owned(), vec![b'x'; bytes]);
+        Message::of(Incoming { topic, payload, retained: false, number: None })
     }
 
     fn dropped(metrics: &MqttMetrics, reason: &str) -> u64 {
@@ -309,14 +310,14 @@ mod tests {
         let (inbox, metrics) = inbox(3, 100);
         let mut messages = inbox.subscribe("a/#");
         for number in 0..5 {
-            inbox.take(message(&format!("a/{number}"), 10));
+            inbox.take(&message(&format!("a/{number}"), 10));
         }
         assert_eq!((dropped(&metrics, "full"), metrics.waiting.get()), (2, 3));
         assert_eq!(messages.next().await.unwrap().topic(), "a/0");
-        inbox.take(message("a/5", 80));
+        inbox.take(&message("a/5", 80));
         assert_eq!(metrics.waiting.get(), 3, "100 bytes are allowed");
         assert_eq!(messages.next().await.unwrap().topic(), "a/1");
-        inbox.take(message("a/6", 11));
+        inbox.take(&message("a/6", 11));
         assert_eq!(dropped(&metrics, "full"), 3, "101 bytes are not");
         for topic in ["a/2", "a/5"] {
             assert_eq!(messages.next().await.unwrap().topic(), topic);
@@ -332,15 +333,15 @@ mod tests {
         let mut all = inbox.subscribe("#");
         let mut some = inbox.subscribe("a/+");
         assert_eq!(inbox.filters().len(), 2);
-        inbox.take(message("a/1", 100));
-        inbox.take(message("b/1", 1));
-        inbox.take(message("a/2", 101));
+        inbox.take(&message("a/1", 100));
+        inbox.take(&message("b/1", 1));
+        inbox.passed_over("oversized");
         assert_eq!(all.next().await.unwrap().topic(), "a/1");
         assert_eq!(all.next().await.unwrap().topic(), "b/1");
         assert_eq!(some.next().await.unwrap().payload().len(), 100);
         assert!(some.try_next().is_none());
         assert_eq!((metrics.received.get(), dropped(&metrics, "oversized")), (3, 1));
-        inbox.take(message("a/3", 1));
+        inbox.take(&message("a/3", 1));
         drop(some);
         assert_eq!(*inbox.filters(), [Arc::from("#")]);
         assert_eq!(metrics.waiting.get(), 1, "what waited for it is gone with it");

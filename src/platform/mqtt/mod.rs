@@ -9,12 +9,14 @@ mod inbox;
 mod link;
 mod metrics;
 mod probe;
+mod stream;
 mod topics;
+pub(crate) mod wire;
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
+use tokio::runtime;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use self::inbox::{Message, Messages};
@@ -24,9 +26,10 @@ pub use self::topics::TopicTemplate;
 use self::inbox::{Inbox, Limits};
 use self::link::{Claim, Outcome, Outgoing, State};
 use self::metrics::MqttMetrics;
+use self::stream::Route;
 use super::config::mqtt::MqttSettings;
 use super::context::Deadline;
-use super::error::{Error, Result};
+use super::error::{Error, Kind, Result};
 use super::readiness::ReadinessRow;
 use super::telemetry::metrics::Metrics;
 
@@ -39,7 +42,7 @@ struct Handle {
     state: Arc<State>,
     outgoing: mpsc::Sender<Outgoing>,
     places: Arc<Semaphore>,
-    /// Ends with the connection's thread.
+    /// Ends with the work on the connection.
     ended: watch::Receiver<()>,
 }
 
@@ -73,32 +76,31 @@ impl From<PublishError> for Error {
 }
 
 impl Mqtt {
-    /// Begins to connect, and goes on until [`Mqtt::close`].
+    /// Begins to connect, and goes on until [`Mqtt::close`]; `runtime` drives the connection.
     ///
     /// # Errors
-    /// The operating system gives no thread.
-    pub fn open(settings: MqttSettings, metrics: &Metrics) -> Result<Self> {
+    /// `invalid_configuration`: a file that TLS needs cannot be used.
+    pub fn open(
+        settings: MqttSettings,
+        metrics: &Metrics,
+        runtime: &runtime::Handle,
+    ) -> Result<Self> {
+        let route = Route::new(&settings).map_err(|error| {
+            let detail = "The configuration is not valid.";
+            Error::new(Kind::Internal, "invalid_configuration", detail).with_source(error)
+        })?;
         let metrics = MqttMetrics::register(metrics);
-        let limits = Limits {
-            payload_bytes: settings.max_payload_bytes,
-            waiting: settings.max_waiting,
-            waiting_bytes: settings.max_waiting_bytes,
-        };
+        let limits =
+            Limits { waiting: settings.max_waiting, waiting_bytes: settings.max_waiting_bytes };
         let places = Arc::new(Semaphore::new(settings.max_in_flight));
         let (outgoing, leaving) = mpsc::channel(settings.max_in_flight);
-        let inbox = Inbox::new(limits, metrics.clone());
-        let state = State::new(settings, inbox, metrics);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(Error::internal)?;
+        let state = State::new(settings, Inbox::new(limits, metrics.clone()), metrics);
         let (running, ended) = watch::channel(());
-        let shared = Arc::clone(&state);
-        let work = move || {
-            runtime.block_on(link::run(shared, leaving));
+        let work = link::run(Arc::clone(&state), route, leaving);
+        runtime.spawn(async move {
+            work.await;
             drop(running);
-        };
-        thread::Builder::new().name("mqtt".into()).spawn(work).map_err(Error::internal)?;
+        });
         Ok(Self(Arc::new(Handle { state, outgoing, places, ended })))
     }
 
@@ -179,7 +181,7 @@ impl Mqtt {
     /// Whether it can be published now.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.0.state.link.borrow().up
+        self.0.state.is_up()
     }
 
     /// What is wrong, in a stable word; `None` when the link is up.

@@ -14,7 +14,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// # Errors
 /// What kept it from connecting within `patience`, in the words of `/readyz`.
 pub async fn probe(settings: MqttSettings, patience: Duration) -> Result<(), &'static str> {
-    let mqtt = Mqtt::open(settings, &Metrics::default()).map_err(|_| "no_thread")?;
+    let runtime = tokio::runtime::Handle::current();
+    let mqtt = Mqtt::open(settings, &Metrics::default(), &runtime).map_err(|_| "tls_files")?;
     let first_attempt = async {
         loop {
             match mqtt.trouble() {

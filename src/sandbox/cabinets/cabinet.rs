@@ -282,7 +282,7 @@ mod tests {
             Cell::holding("acc-1", 100.0),
             Cell::holding("acc-2", 40.9),
             Cell::empty(),
-            Cell { jammed: true, ..Cell::holding("acc-4", 99.0) },
+            Cell { jammed: true, ..Cell::holding("acc-4", 100.0) },
         ])
     }
 
@@ -304,7 +304,7 @@ mod tests {
             {"n": 1, "state": "charged", "accumulator_id": "acc-1", "charge": 100},
             {"n": 2, "state": "charging", "accumulator_id": "acc-2", "charge": 40},
             {"n": 3, "state": "empty"},
-            {"n": 4, "state": "charged", "accumulator_id": "acc-4", "charge": 99},
+            {"n": 4, "state": "charged", "accumulator_id": "acc-4", "charge": 100},
         ]);
         assert_eq!(state["cells"], cells);
     }

@@ -25,10 +25,10 @@
 
 mod cabinet;
 mod control;
+mod example;
 mod session;
 mod technician;
 mod unit;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +44,7 @@ pub use self::technician::Habit;
 pub use self::unit::{CabinetFaults, Opening};
 
 pub(super) use self::control::control;
+pub(super) use self::example::{add as add_examples, place_of};
 
 use self::session::Login;
 use self::technician::Technicians;
@@ -58,6 +59,44 @@ const TICK: Duration = Duration::from_secs(1);
 const REPORT_EVERY: u32 = 60;
 /// An empty accumulator is full after this, at the usual pace.
 const FULL_AFTER: Duration = Duration::from_hours(2);
+
+/// Which cabinets `fleet sandbox` has.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CabinetOptions {
+    /// Broker of the cabinets, mqtt://HOST:PORT. Without it there are none.
+    #[arg(long, value_name = "URL")]
+    pub mqtt_url: Option<String>,
+    /// Base URL of a fleet server that is given the cabinets once it is ready.
+    #[arg(long, value_name = "URL")]
+    pub seed_cabinets: Option<String>,
+    /// How many cabinets there are: cab-1, cab-2, ...
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub cabinets: usize,
+    /// Each one's password at the broker, where its name is its id.
+    #[arg(long, default_value = "{cabinet_id}-secret", value_name = "TEXT")]
+    pub cabinet_password: String,
+    /// How many times as fast as usual the accumulators in cabinets charge.
+    #[arg(long, default_value_t = 20.0, value_name = "FACTOR")]
+    pub pace: f64,
+}
+
+impl CabinetOptions {
+    pub(super) fn pace_unless(&self, frozen: bool) -> f64 {
+        if frozen { 0.0 } else { self.pace }
+    }
+}
+
+impl Default for CabinetOptions {
+    fn default() -> Self {
+        Self {
+            mqtt_url: None,
+            seed_cabinets: None,
+            cabinets: 0,
+            cabinet_password: "{cabinet_id}-secret".to_owned(),
+            pace: 20.0,
+        }
+    }
+}
 
 /// The broker that cabinets speak through.
 #[derive(Debug, Clone, PartialEq, Eq)]

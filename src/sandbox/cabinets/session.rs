@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::unit::{Power, Unit};
-use super::wire::{self, Hello, Packet};
+use crate::platform::mqtt::wire::{self, Decoder, Hello, Incoming, Packet};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the broker may take for anything that has to come.
@@ -22,6 +22,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// Events that are kept; a cabinet's memory is small, and the newest are worth most.
 const MOST_KEPT: usize = 1_000;
+
+/// Largest command that is looked at.
+const MOST_PAYLOAD: usize = 256 * 1024;
 
 /// Where the broker is, and the cabinet's password there; its name is its id.
 #[derive(Debug, Clone)]
@@ -52,13 +55,50 @@ struct Session {
     number: u16,
 }
 
+/// An open connection, and what was read of a packet that has not come whole.
+struct Line {
+    stream: TcpStream,
+    read: BytesMut,
+    decoder: Decoder,
+}
+
+impl Line {
+    async fn write(&mut self, packet: impl FnOnce(&mut BytesMut)) -> io::Result<()> {
+        let mut out = BytesMut::new();
+        packet(&mut out);
+        timeout(PATIENCE, self.stream.write_all(&out)).await.map_err(late)?
+    }
+
+    /// Reads some; may be dropped while it waits.
+    async fn read(&mut self) -> io::Result<()> {
+        self.read.reserve(4096);
+        match self.stream.read_buf(&mut self.read).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self) -> io::Result<Option<Packet>> {
+        self.decoder.next(&mut self.read)
+    }
+
+    async fn next(&mut self) -> io::Result<Packet> {
+        loop {
+            if let Some(packet) = self.take()? {
+                return Ok(packet);
+            }
+            self.read().await?;
+        }
+    }
+}
+
 /// Runs until the cabinet is given up.
 pub(super) async fn run(unit: Arc<Unit>, login: Login, outbox: mpsc::UnboundedReceiver<Outgoing>) {
     let mut power = unit.power();
     let mut session = Session { unit, login, outbox, kept: VecDeque::new(), number: 0 };
     let mut pause = FIRST_PAUSE;
     loop {
-        if power.wait_for(|power| *power == Power::On).await.is_err() {
+        if power.wait_for(|power| matches!(power, Power::On | Power::Restarts)).await.is_err() {
             return;
         }
         let began = Instant::now();
@@ -86,45 +126,42 @@ pub(super) async fn run(unit: Arc<Unit>, login: Login, outbox: mpsc::UnboundedRe
 impl Session {
     /// One connection, until it ends or the power goes.
     async fn connected(&mut self) -> io::Result<()> {
-        let mut read = BytesMut::with_capacity(4096);
-        let mut stream = timeout(PATIENCE, self.connect(&mut read)).await.map_err(late)??;
+        let mut line = timeout(PATIENCE, self.connect()).await.map_err(late)??;
         self.unit.set_connected(true);
         self.unit.came_online();
-        for kept in &self.kept {
-            let Outgoing { topic, payload } = &kept.event;
-            write(&mut stream, &wire::publish(kept.number, topic, payload, kept.was_sent)).await?;
-        }
         for kept in &mut self.kept {
-            kept.was_sent = true;
+            let Kept { number, event: Outgoing { topic, payload }, was_sent } = kept;
+            line.write(|out| wire::publish(out, *number, topic, payload, *was_sent)).await?;
+            *was_sent = true;
         }
         let mut power = self.unit.power();
         let mut ping = tokio::time::interval(KEEP_ALIVE / 2);
         let mut heard = Instant::now();
         loop {
             tokio::select! {
-                came = stream.read_buf(&mut read) => {
-                    if came? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
+                came = line.read() => {
+                    came?;
                     heard = Instant::now();
-                    while let Some(packet) = wire::take(&mut read)? {
-                        self.handle(&mut stream, packet).await?;
+                    while let Some(packet) = line.take()? {
+                        self.handle(&mut line, packet).await?;
                     }
                 }
-                Some(event) = self.outbox.recv() => self.send(&mut stream, event).await?,
+                Some(event) = self.outbox.recv() => self.send(&mut line, event).await?,
                 _ = ping.tick() => {
                     if heard.elapsed() > KEEP_ALIVE + PATIENCE {
                         return Err(late(()));
                     }
-                    write(&mut stream, &wire::ping()).await?;
+                    line.write(wire::ping).await?;
                 }
                 changed = power.changed() => {
                     let now = *power.borrow();
                     match now {
-                        Power::On if changed.is_ok() => {}
-                        Power::Leaves => return self.leave(&mut stream).await,
+                        _ if changed.is_err() => return Ok(()),
+                        Power::On => {}
+                        Power::Leaves => return self.leave(&mut line).await,
+                        Power::Restarts => return self.tell_the_rest(&mut line).await,
                         // Without a word: the broker tells of it.
-                        _ => return Ok(()),
+                        Power::Off => return Ok(()),
                     }
                 }
             }
@@ -132,79 +169,81 @@ impl Session {
     }
 
     /// Connects, and listens to its commands.
-    async fn connect(&mut self, read: &mut BytesMut) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(&self.login.address).await?;
+    async fn connect(&mut self) -> io::Result<Line> {
+        let stream = TcpStream::connect(&self.login.address).await?;
         stream.set_nodelay(true)?;
+        let decoder = Decoder::new(MOST_PAYLOAD);
+        let mut line = Line { stream, read: BytesMut::new(), decoder };
         let will = self.unit.event("offline");
         let hello = Hello {
             client_id: self.unit.id(),
-            username: self.unit.id(),
-            password: &self.login.password,
+            username: Some(self.unit.id()),
+            password: Some(&self.login.password),
             keep_alive_s: u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or_default(),
-            will_topic: self.unit.events_topic(),
-            will: &will,
+            will: Some((self.unit.events_topic(), &will)),
         };
-        write(&mut stream, &hello.packet()).await?;
-        match next(&mut stream, read).await? {
+        line.write(|out| hello.write(out)).await?;
+        match line.next().await? {
             Packet::Connected(0) => {}
             other => return Err(refused(&other)),
         }
-        write(&mut stream, &wire::subscribe(1, self.unit.commands_topic())).await?;
-        match next(&mut stream, read).await? {
-            Packet::Subscribed(true) => Ok(stream),
+        line.write(|out| wire::subscribe(out, 1, self.unit.commands_topic())).await?;
+        match line.next().await? {
+            Packet::Granted(_, true) => Ok(line),
             other => Err(refused(&other)),
         }
     }
 
-    async fn handle(&mut self, stream: &mut TcpStream, packet: Packet) -> io::Result<()> {
+    async fn handle(&mut self, line: &mut Line, packet: Packet) -> io::Result<()> {
         match packet {
-            Packet::Message { payload, number, .. } => {
+            Packet::Message(Incoming { payload, number, .. }) => {
                 if let Some(number) = number {
-                    write(stream, &wire::acknowledge(number)).await?;
+                    line.write(|out| wire::acknowledge(out, number)).await?;
                 }
                 self.unit.take(&payload);
             }
+            Packet::PassedOver(_, Some(number)) => {
+                line.write(|out| wire::acknowledge(out, number)).await?;
+            }
             Packet::Acknowledged(number) => self.kept.retain(|kept| kept.number != number),
-            Packet::Pong | Packet::Connected(_) | Packet::Subscribed(_) => {}
+            _ => {}
         }
         Ok(())
     }
 
-    async fn send(&mut self, stream: &mut TcpStream, event: Outgoing) -> io::Result<()> {
+    async fn send(&mut self, line: &mut Line, event: Outgoing) -> io::Result<()> {
         self.number = self.number.checked_add(1).unwrap_or(1);
-        let packet = wire::publish(self.number, &event.topic, &event.payload, false);
         if self.kept.len() >= MOST_KEPT {
             self.kept.pop_front();
         }
-        self.kept.push_back(Kept { number: self.number, event, was_sent: true });
-        write(stream, &packet).await
+        let number = self.number;
+        self.kept.push_back(Kept { number, event: event.clone(), was_sent: true });
+        let Outgoing { topic, payload } = event;
+        line.write(|out| wire::publish(out, number, &topic, &payload, false)).await
     }
 
     /// Says that it goes, and goes; then the broker has nothing to tell.
-    async fn leave(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        let event = Outgoing {
-            topic: self.unit.events_topic().into(),
-            payload: self.unit.event("offline"),
-        };
-        self.send(stream, event).await?;
-        write(stream, &wire::disconnect()).await?;
-        stream.shutdown().await
+    async fn leave(&mut self, line: &mut Line) -> io::Result<()> {
+        self.tell_the_rest(line).await?;
+        let topic = self.unit.events_topic().into();
+        let event = Outgoing { topic, payload: self.unit.event("offline") };
+        self.send(line, event).await?;
+        self.tell_the_rest(line).await?;
+        line.write(wire::disconnect).await?;
+        line.stream.shutdown().await
     }
-}
 
-async fn next(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<Packet> {
-    loop {
-        if let Some(packet) = wire::take(read)? {
-            return Ok(packet);
+    /// Until the broker has everything.
+    async fn tell_the_rest(&mut self, line: &mut Line) -> io::Result<()> {
+        while let Ok(event) = self.outbox.try_recv() {
+            self.send(line, event).await?;
         }
-        if stream.read_buf(read).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        while !self.kept.is_empty() {
+            let packet = timeout(PATIENCE, line.next()).await.map_err(late)??;
+            self.handle(line, packet).await?;
         }
+        Ok(())
     }
-}
-
-async fn write(stream: &mut TcpStream, packet: &[u8]) -> io::Result<()> {
-    timeout(PATIENCE, stream.write_all(packet)).await.map_err(late)?
 }
 
 fn refused(answer: &Packet) -> io::Error {

@@ -55,6 +55,7 @@ async fn faults_cells_and_power() {
     rig.event("offline").await;
     assert_eq!(post("cab-1/power", json!({"on": true})).await, 204);
     rig.event("online").await;
+    rig.event("state").await;
     assert_eq!(post("cab-1/power", json!({})).await, 400);
     assert_eq!(post("cab-1/publish", json!({"text": "{}"})).await, 204);
     assert_eq!(post("cab-1/dance", json!({})).await, 400);

@@ -1,6 +1,7 @@
 //! Seeded fault runs with real processes (`docs/chaos.md`; `make chaos SEEDS=N DRIVERS=N`). A seed
 //! decides moments, victims and faults; a run whose faults did not strike fails.
 
+mod cabinets;
 mod database;
 mod horizon;
 mod kills;

@@ -5,5 +5,10 @@ mod check;
 mod directory;
 mod feeds;
 mod intake;
+mod krt;
+mod outages;
+mod rig;
+mod sending;
+mod supply;
 
 const DOMAIN: &str = "deptrans-driver-status-integration";

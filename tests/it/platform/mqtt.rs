@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use fleet::platform::mqtt::PublishError;
 use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::support::mosquitto::{Mosquitto, SERVER_PASSWORD, section};
 use crate::support::mqtt::{Client, next};
@@ -210,33 +212,76 @@ async fn a_wrong_password_is_told_apart() {
     assert!(matches!(server.try_publish(COMMANDS, PATIENCE).await, Err(PublishError::NotSent(_))));
 }
 
+/// A broker that gives each connection these answers, one after each thing it hears.
+async fn scripted(answers: &'static [&'static [u8]]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    actix_web::rt::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            actix_web::rt::spawn(async move {
+                let mut heard = [0; 4096];
+                for answer in answers {
+                    if client.read(&mut heard).await.is_err() {
+                        return;
+                    }
+                    let _ = client.write_all(answer).await;
+                }
+                while client.read(&mut heard).await.is_ok_and(|read| read > 0) {}
+            });
+        }
+    });
+    format!("mqtt://{address}")
+}
+
+const HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+const LET_IN: &[u8] = &[0x20, 2, 0, 0];
+
 #[actix_web::test]
 async fn a_subscription_that_is_not_granted_is_no_link() {
-    let broker = Mosquitto::start(&["cab-1"]).await;
-    let server = Client::of(&broker.section());
-    server.up().await;
+    // Mosquitto grants every subscription, and delivers what is allowed; others refuse.
+    let url = scripted(&[LET_IN, &[0x90, 3, 0, 1, 0x80]]).await;
+    let server = Client::of(&section(&url));
     let forbidden = server.mqtt.subscribe("secrets/#").unwrap();
     server.trouble("subscription_refused").await;
     assert!(!server.mqtt.is_up());
+    let sent = server.try_publish(COMMANDS, PATIENCE).await;
+    assert!(matches!(sent, Err(PublishError::NotSent(_))), "{sent:?}");
     drop(forbidden);
     server.up().await;
     assert!(server.mqtt.subscribe("cabinets/#/events").is_err(), "that is no filter");
 }
 
 #[actix_web::test]
-async fn what_a_cabinet_publishes_as_another_does_not_come() {
+async fn a_broker_that_speaks_something_else_is_told_apart() {
+    for (answers, trouble) in [
+        (&[HTTP][..], "garbled"),
+        (&[&[0x20, 2, 0, 5]], "refused"),
+        (&[&[0x20, 2, 0, 3]], "unreachable"),
+        (&[], "timeout"),
+        (&[LET_IN, LET_IN], "garbled"),
+    ] {
+        let server = Client::of(&section(&scripted(answers).await));
+        let _events = server.mqtt.subscribe(ALL_EVENTS).unwrap();
+        server.trouble(trouble).await;
+        assert!(!server.mqtt.is_up());
+    }
+}
+
+#[actix_web::test]
+async fn a_cabinet_can_neither_speak_for_another_nor_listen_to_it() {
     let broker = Mosquitto::start(&["cab-1", "cab-2"]).await;
     let (server, cabinet) = (Client::of(&broker.section()), cabinet(&broker));
     let mut events = server.mqtt.subscribe(ALL_EVENTS).unwrap();
+    let mut spy = cabinet.mqtt.subscribe("cabinets/#").unwrap();
     server.up().await;
     cabinet.up().await;
     // MQTT 3.1.1 has no word for it: the broker acknowledges and drops.
     cabinet.publish("cabinets/cab-2/events", "as another").await;
     cabinet.publish(EVENTS, "as itself").await;
     assert_eq!(next(&mut events).await.1, "as itself");
-    let spy = cabinet.mqtt.subscribe(ALL_EVENTS).unwrap();
-    cabinet.trouble("subscription_refused").await;
-    drop(spy);
+    server.publish("cabinets/cab-2/commands", "for another").await;
+    server.publish(COMMANDS, "for it").await;
+    assert_eq!(next(&mut spy).await.1, "for it");
 }
 
 #[actix_web::test]
@@ -251,15 +296,15 @@ async fn over_tls_only_a_broker_of_the_right_ca_will_do() {
     let ca_of_another = format!("ca_file = '{}'\n", other.ca_file().display());
     for section in [broker.section() + &ca_of_another, broker.section()] {
         let stranger = Client::of(&section);
-        stranger.trouble("unreachable").await;
+        stranger.trouble("tls").await;
         assert!(!stranger.mqtt.is_up());
     }
     let by_another_name = broker.section().replace("127.0.0.1", "localhost") + &ca;
     let server = Client::of(&by_another_name);
-    server.trouble("unreachable").await;
+    server.trouble("tls").await;
     let plain = Client::of(&broker.section().replace("mqtts://", "mqtt://"));
     eventually("it is not let in", async || {
-        matches!(plain.mqtt.trouble(), Some("unreachable" | "timeout"))
+        matches!(plain.mqtt.trouble(), Some("connection_lost" | "garbled"))
     })
     .await;
 }
@@ -307,17 +352,17 @@ async fn thousands_wait_for_a_slow_reader_and_too_many_are_dropped() {
         }
     };
     let read = async {
-        let mut seen = 0;
-        while seen < 5000 {
-            next(&mut quick).await;
-            seen += 1;
+        let mut seen = Vec::new();
+        while seen.len() < 5000 {
+            seen.push(next(&mut quick).await.1);
         }
+        seen
     };
-    futures_util::future::join(send, read).await;
+    let ((), seen) = futures_util::future::join(send, read).await;
     assert_eq!(server.count("mqtt_waiting"), 3000);
     assert_eq!(server.count("mqtt_dropped_total{reason=\"full\"}"), 2000);
-    for number in 0..3000 {
-        assert_eq!(next(&mut slow).await.1, number.to_string(), "in order, the oldest kept");
+    for text in &seen[..3000] {
+        assert_eq!(next(&mut slow).await.1, *text, "in order, the oldest kept");
     }
     assert_eq!(server.count("mqtt_waiting"), 0);
 }

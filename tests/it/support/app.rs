@@ -70,7 +70,7 @@ impl Builder {
         self
     }
 
-    /// Stand-ins that were set up before.
+    /// Stand-ins that were started before.
     pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
         self.sandbox = Some(sandbox);
         self
@@ -122,7 +122,8 @@ pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
          [database]\nurl = '{database}'\npool_size = 8\n\
          [kafka]\nbrokers = ''\n\
          [secrets]\ntoken_key = '{TOKEN_KEY}'\n\
-         [deptrans_driver_status_integration.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n"
+         [deptrans_driver_status_integration.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n\
+         [deptrans_driver_status_integration.sending]\nworkers = 0\n"
     );
     for (name, stand_in) in UPSTREAMS {
         let base_url = sandbox.base_url(stand_in);

@@ -85,7 +85,7 @@ impl TestDatabase {
             let table: &str = table.get(0);
             let columns = client.prepare(&format!("SELECT * FROM {table}")).await.expect("columns");
             for column in columns.columns() {
-                let name = column.name();
+                let name = format!("\"{}\"", column.name());
                 // Bytes twice: as digits, and as the characters they may stand for.
                 let shown = match column.type_().name() {
                     "bytea" => format!("{name}::text || ' ' || encode({name}, 'escape')"),

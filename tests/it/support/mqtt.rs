@@ -21,7 +21,12 @@ impl Client {
     pub fn of(section: &str) -> Self {
         let config = ConfigSource::texts(vec![section.to_owned()]).load().unwrap();
         let metrics = Metrics::default();
-        let mqtt = Mqtt::open(config.section("mqtt").unwrap(), &metrics).unwrap();
+        let mqtt = Mqtt::open(
+            config.section("mqtt").unwrap(),
+            &metrics,
+            &tokio::runtime::Handle::current(),
+        )
+        .unwrap();
         Self { mqtt, metrics }
     }
 

@@ -296,10 +296,10 @@ fn a_dump_of_other_services_or_another_version_is_not_used() {
 
 #[test]
 fn a_dump_without_room_for_a_category_is_not_used_where_that_one_is_asked_for() {
-    let mut rig = Rig::new();
+    let rig = Rig::new();
     let many: Vec<String> = (0..100).map(|n| format!("category-{n}")).collect();
     let _ = rig.directory.category_set(many.iter().map(String::as_str));
-    rig.apply(&Step::Restart);
+    dump::write(&rig.file, &head(), &rig.directory.0).unwrap();
     let asks = |name: &str| {
         let fresh = empty();
         let _ = fresh.category_set([name]);

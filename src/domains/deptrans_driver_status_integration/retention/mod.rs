@@ -16,8 +16,9 @@ use crate::platform::database::{Connection, Database};
 use crate::platform::error::Result;
 use crate::platform::shutdown::Shutdown;
 
-/// How often it is cleaned; each process begins at a random part of it.
+/// How often it is cleaned; the first time soon after the start.
 const EVERY: Duration = Duration::from_mins(10);
+const FIRST: Duration = Duration::from_secs(2);
 /// One batch takes no longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Rows of one batch, and batches of one round.
@@ -58,7 +59,7 @@ struct Rows {
 
 /// Cleans until the process stops. States and history are kept for `days`.
 pub(super) async fn run(database: Database, days: u8, stop: Shutdown) {
-    let mut pause = EVERY.mul_f64(0.1 * rand::random::<f64>());
+    let mut pause = FIRST.mul_f64(rand::random::<f64>());
     while !stop.wait_or(pause).await {
         pause = EVERY;
         match round(&database, days, &stop).await {

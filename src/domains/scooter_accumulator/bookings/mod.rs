@@ -8,9 +8,8 @@ pub mod store;
 
 use std::sync::Arc;
 
-pub use self::model::{BookedCell, Booking, BookingKind, CellOutcome};
+pub use self::model::{Booking, BookingKind, CellOutcome};
 pub use self::routes::mount;
-pub use self::service::no_booking;
 pub use self::status::{BookingEvent, BookingStatus};
 use super::Tools;
 

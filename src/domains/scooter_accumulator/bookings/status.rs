@@ -39,6 +39,7 @@ pub enum BookingEvent {
     /// The cabinet, or the time for settling, shows that a part was not done.
     FallShort,
     /// Its time is over.
+    #[allow(dead_code, reason = "one statement lets it happen to many: store::end_expired")]
     Expire,
     /// It is given up.
     Cancel,

@@ -2,7 +2,7 @@
 //! cabinet's row.
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use jiff_diesel::Timestamp as SqlTimestamp;
 
@@ -185,16 +185,4 @@ pub async fn delete(connection: &mut Connection, id: &CabinetId) -> Result<()> {
         diesel::sql_query(statement).bind::<Text, _>(id.as_str()).execute(connection).await?;
     }
     Ok(())
-}
-
-/// Locks several cabinets, in the order of their ids; false when one does not exist.
-pub async fn lock_all(connection: &mut Connection, ids: &[&CabinetId]) -> Result<bool> {
-    const LOCK_ALL: &str = "SELECT id FROM scooter_accumulator.cabinets WHERE id = ANY($1) \
-         ORDER BY id FOR NO KEY UPDATE";
-    let mut ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let query = diesel::sql_query(LOCK_ALL).bind::<Array<Text>, _>(&ids);
-    let locked: Vec<Id> = query.load(connection).await?;
-    Ok(locked.len() == ids.len())
 }

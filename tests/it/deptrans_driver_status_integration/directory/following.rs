@@ -163,7 +163,7 @@ async fn a_full_read_that_breaks_off_goes_on_where_it_was() {
     // The refusal and the first pages pass, then nothing for a while.
     sandbox.forget_cursors();
     eventually("it has begun", async || caches.loads("profiles", "refused") == 1).await;
-    sandbox.set_fault("driver-profiles", json!({"kind": "close", "times": 20})).unwrap();
+    sandbox.set_fault("driver-profiles", json!({"kind": "close", "times": 4})).unwrap();
     eventually("it is whole", async || caches.loads("profiles", "full") == 2).await;
     assert!(asked() > 4);
     assert_eq!(caches.directory.sizes().profiles, 100);

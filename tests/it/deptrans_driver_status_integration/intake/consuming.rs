@@ -57,7 +57,7 @@ on_each_broker! {
         let rows = app.database().query(sql, &[]).await;
         let kept: BTreeMap<i64, String> =
             rows.iter().map(|row| (row.get::<_, i64>(0), row.get::<_, String>(1))).collect();
-        let expected = [(0, "not_json"), (1, "not_json"), (2, "not_json"), (3, "bad_status"),
+        let expected = [(0, "not_an_event"), (1, "not_json"), (2, "not_json"), (3, "bad_status"),
             (5, "time_in_future")].map(|(offset, reason)| (offset, reason.to_owned()));
         assert_eq!(kept, BTreeMap::from(expected));
         assert!(rows.iter().all(|row| row.get::<_, i64>(2) < 17_000 && row.get::<_, &str>(3) == kafka.topic()));

@@ -56,7 +56,7 @@ async fn accumulators_go_out_into_scooters_and_come_back() {
         .collect();
     assert_eq!(
         kinds.iter().rev().copied().collect::<Vec<_>>(),
-        ["reported", "unlocked", "returned"]
+        ["created", "reported", "unlocked", "returned"]
     );
     rig.assert_sound().await;
 }

@@ -4,9 +4,11 @@ mod commands;
 mod events;
 mod execute;
 mod flow;
+mod polling;
+mod recovery;
+mod settling;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use fleet::sandbox::cabinets::{Broker, Cabinet, Cell, Habit};
 use jiff::Timestamp;
@@ -16,6 +18,7 @@ use uuid::Uuid;
 use super::DOMAIN;
 use crate::support::app::TestApp;
 use crate::support::client::{Caller, Reply};
+use crate::support::database::TestDatabase;
 use crate::support::eventually;
 use crate::support::mosquitto::Mosquitto;
 
@@ -52,8 +55,16 @@ impl Rig {
 
     /// One whose server differs in this TOML.
     async fn with(config: &str) -> Self {
+        Self::on(None, config).await
+    }
+
+    /// One on a database that was made before.
+    async fn on(database: Option<TestDatabase>, config: &str) -> Self {
         let broker = Mosquitto::start(&CABINETS).await;
-        let builder = TestApp::builder().domains(&[DOMAIN]).config(broker.section());
+        let mut builder = TestApp::builder().domains(&[DOMAIN]).config(broker.section());
+        if let Some(database) = database {
+            builder = builder.database(database);
+        }
         let app = builder.config(QUICK).config(config).start().await;
         app.connected("mqtt").await;
         let backend = app.internal(DOMAIN);
@@ -61,6 +72,10 @@ impl Rig {
         app.sandbox.cabinets().use_broker(Broker { url, password: "{cabinet_id}-secret".into() });
         let body = json!({"id": "cab-1", "lat": 55.75, "lon": 37.61, "cell_count": 5});
         backend.post("cabinets", body).await.expect(201);
+        for id in ["acc-1", "acc-2", "acc-3"] {
+            let body = json!({"id": id, "charge": 1, "place": null});
+            backend.post("accumulators", body).await.expect(201);
+        }
         let cabinet = app.sandbox.cabinets().add("cab-1", cells()).unwrap();
         let rig = Self { broker, app, backend, cabinet };
         rig.charged("cab-1", 3).await;
@@ -120,7 +135,12 @@ impl Rig {
     /// Waits until an accumulator is there.
     async fn comes_to(&self, accumulator: &str, place: &Value) {
         let what = format!("{accumulator} is at {place}");
-        eventually(&what, async || self.place_of(accumulator).await == *place).await;
+        let path = format!("accumulators/{accumulator}");
+        let there = async || {
+            let shown = self.backend.get(&path).await;
+            shown.status == 200 && shown.json()["place"] == *place
+        };
+        eventually(&what, there).await;
     }
 
     /// Gives `t` accumulators that nobody had before.
@@ -222,5 +242,3 @@ fn outcomes(booking: &Value) -> Vec<&str> {
     let cells = booking["cells"].as_array().unwrap();
     cells.iter().map(|cell| cell["outcome"].as_str().unwrap_or("none")).collect()
 }
-
-const A_MOMENT: Duration = Duration::from_millis(300);

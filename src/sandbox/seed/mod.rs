@@ -1,5 +1,7 @@
 //! Gives an empty fleet server example customers, through its own API.
 
+pub(super) mod cabinets;
+
 use std::time::Duration;
 use std::{io, thread};
 

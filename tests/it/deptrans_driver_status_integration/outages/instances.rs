@@ -1,0 +1,68 @@
+//! Outages as several instances see them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::super::rig::{Instances, go, ready};
+use crate::support::eventually;
+use crate::support::process::Server;
+use crate::support::proxy::{Mode, Proxy};
+
+async fn outages(server: &Server) -> Vec<Value> {
+    let listed = Instances::internal(server).get("krt/outages").await.expect(200);
+    listed["items"].as_array().expect("items").clone()
+}
+
+#[actix_web::test]
+async fn an_instance_that_alone_is_cut_off_opens_none() {
+    let world = Instances::prepare();
+    let drivers = ready(&world.sandbox, &world.database, 60).await;
+    let proxy = Proxy::start(world.sandbox.addr());
+    let through = proxy.in_front_of(&world.sandbox.base_url("krt"));
+    let cut_off = world.start(&[("FLEET__UPSTREAMS__KRT__BASE_URL", &through)]).await;
+    let well = world.start(&[]).await;
+    proxy.set(Mode::Close);
+    let started = Instant::now();
+    let mut turn = 0;
+    // For several times as long as it takes to open one.
+    while started.elapsed() < Duration::from_secs(3) {
+        let status = if turn % 2 == 0 { "online" } else { "offline" };
+        let all: Vec<_> = drivers.iter().map(|index| (*index, status)).collect();
+        go(&Instances::internal(&well), &world.sandbox, &all).await;
+        eventually("all are sent", async || world.waiting().await == 0).await;
+        turn += 1;
+    }
+    let metrics = cut_off.anonymous().get("metrics").await.text();
+    assert!(metrics.contains("outcome=\"waits\",reason=\"krt_unavailable\""), "it noticed nothing");
+    assert_eq!(outages(&well).await, Vec::<Value>::new());
+    assert!(drivers.iter().all(|index| world.told(*index).len() == turn));
+}
+
+#[actix_web::test]
+async fn one_outage_of_all_is_one_row_and_whoever_is_left_ends_it() {
+    let world = Instances::prepare();
+    let drivers = ready(&world.sandbox, &world.database, 60).await;
+    let servers = [world.start(&[]).await, world.start(&[]).await];
+    world.sandbox.set_fault("krt", json!({"kind": "close"})).unwrap();
+    let all: Vec<_> = drivers.iter().map(|index| (*index, "online")).collect();
+    go(&Instances::internal(&servers[0]), &world.sandbox, &all).await;
+    eventually("an outage is open", async || outages(&servers[0]).await.len() == 1).await;
+    // Both have failed for long enough.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let seen = outages(&servers[1]).await;
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0]["longest_queue"], 60);
+    drop(servers);
+    // Nobody who is left has seen it begin.
+    let late = world.start(&[]).await;
+    assert!(outages(&late).await[0].get("to_at").is_none());
+    world.sandbox.clear_fault("krt");
+    eventually("it is over, and made up for", async || {
+        outages(&late).await[0].get("caught_up_at").is_some()
+    })
+    .await;
+    assert_eq!(outages(&late).await.len(), 1);
+    eventually("all are sent", async || world.waiting().await == 0).await;
+    assert!(drivers.iter().all(|index| world.told(*index) == [true]));
+}

@@ -1,0 +1,77 @@
+//! A status that changes while it is sent.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::rig::Street;
+use crate::support::eventually;
+
+#[actix_web::test]
+async fn a_status_that_changes_while_it_is_sent_is_sent_again() {
+    let street = Street::start().await;
+    let driver = street.ready(1).await[0];
+    street
+        .krt_fault(json!({"kind": "delay_after_work", "ms": 700, "route": "statuses", "times": 1}));
+    street.goes(driver, "online").await;
+    eventually("it is on its way", async || street.told(driver) == [true]).await;
+    let row = street.row(driver).await;
+    assert!(row.is_taken && row.waits, "{row:?}");
+    street.goes(driver, "busy").await;
+    street.goes(driver, "offline").await;
+    street.drained().await;
+    assert_eq!(street.told(driver), [true, false], "the newest follows, what was between does not");
+    assert_eq!(street.row(driver).await.reported_on_line, Some(false));
+    assert_eq!(street.app.count("deptrans_statuses_changed_while_sent_total").await, 1);
+}
+
+#[actix_web::test]
+async fn an_older_event_that_comes_while_a_status_is_sent_changes_nothing() {
+    let street = Street::start().await;
+    let driver = street.ready(1).await[0];
+    let key = street.driver(driver);
+    let event = |status: &str, at: &str| {
+        json!({"events": [{
+            "park_id": key.park_id, "driver_id": key.driver_id, "status": status,
+            "occurred_at": at, "event_id": "x",
+        }]})
+    };
+    street
+        .krt_fault(json!({"kind": "delay_after_work", "ms": 300, "route": "statuses", "times": 1}));
+    let newer = event("online", "2026-03-01T10:00:00Z");
+    street.internal.post("status-events", newer).await.expect(200);
+    eventually("it is on its way", async || street.told(driver) == [true]).await;
+    let older = event("offline", "2026-03-01T09:59:59.999999Z");
+    let taken = street.internal.post("status-events", older).await.expect(200);
+    assert_eq!(taken["superseded"], 1);
+    street.drained().await;
+    assert_eq!(street.told(driver), [true]);
+    assert_eq!(street.app.count("deptrans_statuses_changed_while_sent_total").await, 0);
+}
+
+/// On line goes first, however late it came.
+#[actix_web::test]
+async fn those_on_line_are_sent_before_those_off_line() {
+    let config = "[deptrans_driver_status_integration.krt]\nconcurrency = 1\n\
+         [deptrans_driver_status_integration.sending]\nworkers = 1\nbatch = 5\n";
+    let street = Street::with(config).await;
+    let drivers = street.ready(20).await;
+    street.app.fault("driver-trackstory", json!({"kind": "status", "status": 503}));
+    let (off, on) = drivers.split_at(10);
+    street.go(&off.iter().map(|index| (*index, "offline")).collect::<Vec<_>>()).await;
+    // Each of them waits for longer than the one before.
+    for index in on {
+        street.goes(*index, "online").await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    street.app.sandbox.clear_fault("driver-trackstory");
+    street.drained().await;
+    let told: Vec<bool> =
+        street.sandbox().all_reported().iter().map(|report| report.on_line).collect();
+    assert_eq!(told, [vec![true; 10], vec![false; 10]].concat());
+    let first = street.sandbox().all_reported();
+    let expected: Vec<_> =
+        on.iter().map(|index| street.driver(*index).license.unwrap().krt_id).collect();
+    let order: Vec<_> = first.iter().take(10).map(|report| report.driver_id.clone()).collect();
+    assert_eq!(order, expected, "whoever came on line first is first");
+}
