@@ -205,6 +205,7 @@ impl Domain for Deptrans {
                 platform.seal()?,
             ));
             let regions = Arc::new(Regions::new(&settings.regions));
+            let directory = self.directory(platform, &outside, &settings).await?;
             // What it does beside the requests is begun once, also when a later step of a start fails.
             if self.feeds.get().is_none() {
                 let metrics = self.feeds_metrics.clone();
