@@ -36,6 +36,10 @@ enum Command {
     #[cfg(feature = "tasks")]
     #[command(subcommand)]
     Tasks(commands::TaskCommand),
+    /// Look at messages from Kafka that could not be read; discard them.
+    #[cfg(feature = "deptrans-driver-status-integration")]
+    #[command(subcommand)]
+    DeadLetters(commands::DeadLetterCommand),
     /// Tell everything that is wrong with the configuration; exit 1 if anything is.
     CheckConfig,
     /// Print the OpenAPI 3.1 document of the compiled domains.
@@ -71,6 +75,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Tasks(command) => {
             let runtime = tokio::runtime::Runtime::new()?;
             runtime.block_on(commands::tasks(&source, command))?;
+        }
+        #[cfg(feature = "deptrans-driver-status-integration")]
+        Command::DeadLetters(command) => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            runtime.block_on(commands::dead_letters(&source, command))?;
         }
         Command::CheckConfig => return check_config(&source),
         Command::Openapi => println!("{}", commands::openapi()?),

@@ -28,6 +28,7 @@ use self::bindings::{Bindings, BindingsMetrics};
 use self::check::{CheckMetrics, Checks};
 use self::directory::{Directory, DirectoryMetrics};
 use self::feeds::{Feeds, FeedsMetrics};
+pub use self::intake::letters as dead_letters;
 use self::intake::{Intake, IntakeMetrics};
 use self::krt::Gateway;
 use self::outages::Outages;
@@ -121,9 +122,9 @@ impl Deptrans {
         outside: &Outside,
         directory: Directory,
         krt: Arc<Gateway>,
+        regions: Arc<Regions>,
     ) -> Result<()> {
         let database = platform.database()?;
-        let regions = Arc::new(Regions::new(&settings.regions));
         let background = platform.background();
         let sender = Sender {
             database: database.clone(),
@@ -227,9 +228,12 @@ impl Domain for Deptrans {
                 krt: Arc::clone(&gateway),
                 metrics: self.bindings_metrics.clone(),
             });
-            self.intake.fill(Intake::start(platform, self.intake_metrics.clone())?);
+            if self.intake.get().is_none() {
+                let metrics = self.intake_metrics.clone();
+                self.intake.fill(Intake::start(platform, &settings.intake, metrics)?);
+            }
             self.outages.fill(Outages::new(database));
-            self.send(platform, &settings, &outside, directory, gateway)?;
+            self.send(platform, &settings, &outside, directory, gateway, regions)?;
             self.outside.fill(outside);
             Ok(())
         })

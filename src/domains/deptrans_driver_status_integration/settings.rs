@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::check::CheckSettings;
 use super::directory::DirectorySettings;
 use super::feeds::FeedsSettings;
+use super::intake::IntakeSettings;
 use super::regions::{self, RegionSettings};
 use super::sending::SendingSettings;
 use super::supply::SupplySettings;
@@ -24,6 +25,8 @@ pub struct DeptransSettings {
     pub categories: Vec<String>,
     /// The caches of drivers.
     pub directory: DirectorySettings,
+    /// What drivers do comes in.
+    pub intake: IntakeSettings,
     /// How the regulator's system is called.
     pub krt: KrtSettings,
     /// What pollers follow.
@@ -63,7 +66,7 @@ pub struct KrtSettings {
     pub calls_per_second: u32,
     /// Of them, those that may leave at once after a pause.
     pub burst: u32,
-    /// Calls of this process in flight.
+    /// Reports of this process in flight.
     pub concurrency: usize,
     /// How often it is tried while it is down.
     pub probe_ms: u64,
@@ -118,6 +121,7 @@ impl Section for DeptransSettings {
             "must be 1 to 32 names",
         );
         self.directory.check(faults);
+        self.intake.check(faults);
         self.krt.check(faults);
         self.feeds.check(faults);
         self.check.check(faults);

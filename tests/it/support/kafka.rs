@@ -83,10 +83,6 @@ impl Kafka {
         self.embedded.as_ref()
     }
 
-    pub fn brokers(&self) -> &str {
-        &self.brokers
-    }
-
     pub fn topic(&self) -> &str {
         &self.topic
     }

@@ -1,13 +1,15 @@
 //! What drivers do comes in, from Kafka or over HTTP, and the newest of each waits to be sent
 //! (docs/decisions/deptrans-status-queue.md).
 
+mod cleaning;
 mod consumer;
 mod event;
-mod letters;
+pub mod letters;
 mod metrics;
 mod model;
 mod routes;
 mod service;
+mod settings;
 mod store;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use self::event::StatusEvent;
 pub(crate) use self::metrics::IntakeMetrics;
 use self::metrics::Source;
 use self::model::{RejectedEvent, StatusEvents, StatusEventsOutcome};
+pub use self::settings::IntakeSettings;
 use crate::platform::config::kafka::KafkaSettings;
 use crate::platform::context::Context;
 use crate::platform::database::Database;
@@ -42,12 +45,15 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Begins to consume. To be called when nothing that comes after can fail: another start would
-    /// begin once more.
+    /// Begins to consume and to clean; to be called once.
     ///
     /// # Errors
     /// A section is not valid.
-    pub(super) fn start(platform: &Platform, metrics: IntakeMetrics) -> Result<Self> {
+    pub(super) fn start(
+        platform: &Platform,
+        settings: &IntakeSettings,
+        metrics: IntakeMetrics,
+    ) -> Result<Self> {
         let database = platform.database()?;
         let kafka: KafkaSettings = platform.section("kafka")?;
         let events = Events {
@@ -57,6 +63,8 @@ impl Intake {
             topic: kafka.topic,
         };
         let consumer = platform.consume(Arc::new(events))?;
+        let (cleaned, settings) = (database.clone(), settings.clone());
+        platform.background().spawn(|stop| cleaning::run(cleaned, settings, stop));
         Ok(Self { database, metrics, consumer })
     }
 

@@ -1,8 +1,13 @@
 //! How events of drivers' statuses come in.
 
+mod cleaning;
 mod consuming;
+mod kills;
+mod order;
+mod outages;
 mod queue;
 mod status_events;
+mod world;
 
 use serde_json::{Value, json};
 

@@ -1,0 +1,143 @@
+//! PostgreSQL or Kafka goes away and comes back: no offset runs ahead of the database, and all is well
+//! again without anybody's help.
+
+use serde_json::json;
+
+use super::world::World;
+use super::{DOMAIN, event};
+use crate::support::app::{TestApp, configuration, start_sandbox};
+use crate::support::database::TestDatabase;
+use crate::support::eventually;
+use crate::support::kafka::{Kafka, on_each_broker};
+use crate::support::postgres::Postgres;
+use crate::support::process::Server;
+use crate::support::proxy::{Mode, Proxy, host_and_port};
+
+/// How Kafka's row reads.
+async fn kafka_is(app: &TestApp, status: &str, reason: Option<&str>) {
+    let mut row = json!({"name": "kafka", "status": status});
+    if let Some(reason) = reason {
+        row["reason"] = reason.into();
+    }
+    eventually(&row.to_string(), async || {
+        let ready = app.anonymous().get("readyz").await.json();
+        ready["dependencies"].as_array().unwrap().contains(&row)
+    })
+    .await;
+}
+
+on_each_broker! {
+    /// Cut off, then silent: what Kafka is told never runs ahead of the database.
+    async fn while_the_database_is_away_no_offset_is_committed(kafka: Kafka) {
+        let world = World::new(kafka, "");
+        let proxy = Proxy::start(host_and_port(&world.database.url()).1);
+        let url = proxy.in_front_of(&world.database.url());
+        let impatient = format!("[database]\nurl = '{url}'\nconnect_timeout_ms = 1000\n\
+            statement_timeout_ms = 1000\nlock_timeout_ms = 500\n");
+        let app = TestApp::builder().domains(&[DOMAIN])
+            .config(world.for_app()).config(impatient).start().await;
+        let mut sent = 0;
+        let mut send = |count| {
+            world.send_drivers(sent, count);
+            sent += count;
+            i64::try_from(sent).unwrap()
+        };
+        let all = send(200);
+        eventually("all are committed", async || world.kafka.committed_total() == all).await;
+        for mode in [Mode::Close, Mode::BlackHole] {
+            proxy.set(mode);
+            let before = world.kafka.committed_total();
+            let all = send(500);
+            kafka_is(&app, "unavailable", Some(if mode == Mode::Close {
+                "database_unavailable"
+            } else {
+                "deadline_exceeded"
+            })).await;
+            assert_eq!(world.kafka.committed_total(), before, "{mode:?}");
+            proxy.set(Mode::Pass);
+            eventually("all are committed", async || {
+                let committed = world.kafka.committed_total();
+                assert!(committed <= world.rows().await, "an offset ran ahead");
+                committed == all
+            }).await;
+            assert_eq!(world.rows().await, all);
+            kafka_is(&app, "ok", None).await;
+        }
+    }
+}
+
+on_each_broker! {
+    /// The database crashes in mid-stream, again and again.
+    async fn a_crash_of_the_database_loses_nothing(kafka: Kafka) {
+        let mut postgres = Postgres::start().await;
+        let sandbox = start_sandbox();
+        let config = configuration(&postgres.url(), &sandbox)
+            .replace("[kafka]\nbrokers = ''\n", &kafka.config());
+        let config = format!("domains = ['{DOMAIN}']\n{config}");
+        let _process = Server::start(&config, &[]).await;
+        let send = |first: usize| {
+            let texts: Vec<String> = (first..first + 1_000)
+                .map(|n| event(&format!("d{n}"), "online", "10:00:00", "e").to_string())
+                .collect();
+            kafka.send(texts.iter().enumerate().map(|(n, text)| {
+                (i32::try_from(n % 4).unwrap(), text.as_bytes())
+            }));
+        };
+        for round in 0..2 {
+            send(round * 1_000);
+            let begun = i64::try_from(round * 1_000).unwrap();
+            eventually("it goes on", async || kafka.committed_total() > begun).await;
+            postgres.stop_at_once();
+            let committed = kafka.committed_total();
+            postgres.start_again().await;
+            let client = tokio_postgres::connect(&postgres.url(), tokio_postgres::NoTls).await;
+            let (client, connection) = client.unwrap();
+            tokio::spawn(connection);
+            let count = "SELECT count(*) FROM deptrans.status_queue";
+            let rows: i64 = client.query_one(count, &[]).await.unwrap().get(0);
+            assert!(committed <= rows, "{committed} committed, {rows} in the database");
+            let all = i64::try_from((round + 1) * 1_000).unwrap();
+            eventually("all are committed", async || kafka.committed_total() == all).await;
+            let rows: i64 = client.query_one(count, &[]).await.unwrap().get(0);
+            assert_eq!(rows, all);
+        }
+    }
+}
+
+/// Without brokers the rest works, at the start and later, and consumption goes on where it was.
+#[actix_web::test]
+async fn without_brokers_the_rest_works() {
+    let kafka = Kafka::embedded();
+    let broker = kafka.embedded_broker().unwrap();
+    broker.set_reachable(false);
+    let database = TestDatabase::create();
+    let app = TestApp::builder()
+        .domains(&[DOMAIN])
+        .database(database)
+        .config(kafka.config())
+        .start()
+        .await;
+    kafka_is(&app, "unavailable", Some("brokers_unreachable")).await;
+    assert_eq!(app.anonymous().get("readyz").await.status, 200);
+    let body = json!({"events": [event("d0", "online", "10:00:00", "e")]});
+    assert_eq!(app.internal(DOMAIN).post("status-events", body).await.status, 200);
+
+    let send = |driver: &str| {
+        let text = event(driver, "online", "10:00:00", "e").to_string();
+        kafka.send([(0, text.as_bytes())]);
+    };
+    broker.set_reachable(true);
+    send("d1");
+    eventually("it consumes", async || kafka.committed_total() == 1).await;
+    kafka_is(&app, "ok", None).await;
+    assert_eq!(app.count("kafka_connected").await, 1);
+
+    broker.set_reachable(false);
+    kafka_is(&app, "unavailable", Some("brokers_unreachable")).await;
+    assert_eq!(app.count("kafka_connected").await, 0);
+    broker.set_reachable(true);
+    send("d2");
+    eventually("it goes on", async || kafka.committed_total() == 2).await;
+    let rows = app.database().count("SELECT count(*) FROM deptrans.status_queue").await;
+    assert_eq!(rows, 3);
+}
