@@ -1,12 +1,13 @@
 # Thin: what takes more than two lines is a script in tools/. Variables may be given behind the
 # target or in the environment: CARGO_TARGET_DIR, DATABASE_URL, FLEET_PORT, FLEET_SANDBOX_PORT,
-# FLEET_PG_PORT, FLEET_KAFKA_PORT, KAFKA_BROKERS; ARGS goes to cargo test, or to schemathesis.
+# FLEET_PG_PORT, FLEET_KAFKA_PORT, FLEET_MQTT_PORT, KAFKA_BROKERS, MQTT_URL; ARGS goes to cargo test, or
+# to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-kafka bench-tasks
+.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-directory bench-kafka bench-tasks bench-cabinets bench-sending
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## install, build, migrate and start everything; again: rebuild and restart
 	@tools/local/run.sh
@@ -45,5 +46,14 @@ bench: ## measure throughput and latency
 bench-kafka: ## measure the way from Kafka to the database beside pgbench
 	@tools/local/install.sh build postgres && benches/kafka.sh
 
+bench-directory: ## measure the caches of drivers (QUICK=1)
+	@tools/local/install.sh build && benches/directory.sh
+
 bench-tasks: ## measure the task queue beside pgbench
 	@tools/local/install.sh build postgres && benches/tasks.sh
+
+bench-cabinets: ## measure commands and events of cabinets beside a bare round trip
+	@tools/local/install.sh build postgres mosquitto && benches/cabinets.sh
+
+bench-sending: ## measure statuses on their way to the regulator
+	@tools/local/install.sh build postgres && benches/sending.sh

@@ -204,7 +204,9 @@ impl Server {
 
     fn handled(&self) -> usize {
         let mut stream = TcpStream::connect(self.addr).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix("kafka_messages_total "));
@@ -249,8 +251,11 @@ fn pgbench(url: &str, statement: &str, clients: usize, seconds: usize) -> f64 {
     script = script.replace("$4", "array_fill(clock_timestamp(), ARRAY[1000])").replace("$6", "0");
     let highest = DRIVERS / BATCH - 1;
     let file = std::env::temp_dir().join(format!("fleet-bench-kafka-{}", std::process::id()));
-    std::fs::write(&file, format!("\\set n random(0, {highest})\n{};\n", script.replace('\n', " ")))
-        .unwrap();
+    std::fs::write(
+        &file,
+        format!("\\set n random(0, {highest})\n{};\n", script.replace('\n', " ")),
+    )
+    .unwrap();
     let program = std::env::var("PGBENCH").unwrap_or_else(|_| "pgbench".to_owned());
     let output = Command::new(program)
         .args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string()])
@@ -278,7 +283,9 @@ fn postgres_cpu() -> f64 {
         let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
         (name.trim() == "postgres").then(|| entry.path().join("stat"))
     });
-    stats.map(|path| ticks(&path.to_string_lossy(), 11) + ticks(&path.to_string_lossy(), 13)).sum::<f64>()
+    stats
+        .map(|path| ticks(&path.to_string_lossy(), 11) + ticks(&path.to_string_lossy(), 13))
+        .sum::<f64>()
         / 100.0
 }
 

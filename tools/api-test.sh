@@ -6,7 +6,7 @@
 VENV="$LOCAL/venv"
 DATABASE=fleet_api_test
 
-tools/local/install.sh build postgres python
+tools/local/install.sh build postgres mosquitto python
 
 # Made anew when the pinned versions change, or when it was interrupted.
 if ! cmp -s tools/api-test.requirements.txt "$VENV/installed.txt"; then
@@ -21,6 +21,7 @@ fi
 
 cargo build --features sandbox
 tools/local/postgres.sh up
+use_broker
 
 drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE)"; }
 cleanup() {

@@ -14,7 +14,12 @@ pub use tasks::{TaskCommand, tasks};
 
 use crate::app;
 use crate::domains::COMPILED;
-use crate::platform::config::{Config, ConfigSource, CoreSettings, Fault};
+use crate::platform::config::database::DatabaseSettings;
+use crate::platform::config::kafka::KafkaSettings;
+use crate::platform::config::mqtt::MqttSettings;
+use crate::platform::config::secrets::SecretSettings;
+use crate::platform::config::tasks::TaskSettings;
+use crate::platform::config::{Config, ConfigSource, CoreSettings, Fault, Section};
 use crate::platform::domain::Domain;
 use crate::platform::http;
 use crate::platform::telemetry::metrics::Metrics;
@@ -45,66 +50,28 @@ pub fn check_config(source: &ConfigSource) -> anyhow::Result<Vec<Fault>> {
 /// Faults in the sections of what a domain uses together with others.
 fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
     [
-        database_faults(domain, config),
-        task_faults(domain, config),
-        secret_faults(domain, config),
-        kafka_faults(domain, config),
-        mqtt_faults(domain, config),
+        section_faults::<DatabaseSettings>(uses_database(domain), config, "database"),
+        section_faults::<TaskSettings>(domain.uses_tasks(), config, "tasks"),
+        section_faults::<SecretSettings>(domain.uses_secrets(), config, "secrets"),
+        section_faults::<KafkaSettings>(domain.uses_kafka(), config, "kafka"),
+        section_faults::<MqttSettings>(domain.uses_mqtt(), config, "mqtt"),
         upstream_faults(domain, config),
     ]
     .concat()
 }
 
+fn section_faults<T: Section>(used: bool, config: &Config, name: &str) -> Vec<Fault> {
+    if used { config.section::<T>(name).err().unwrap_or_default() } else { Vec::new() }
+}
+
 #[cfg(feature = "database")]
-fn database_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
-    use crate::platform::config::database::DatabaseSettings;
-    if domain.migrations().is_none() {
-        return Vec::new();
-    }
-    config.section::<DatabaseSettings>("database").err().unwrap_or_default()
+fn uses_database(domain: &dyn Domain) -> bool {
+    domain.migrations().is_some()
 }
 
 #[cfg(not(feature = "database"))]
-fn database_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
-    Vec::new()
-}
-
-#[cfg(feature = "tasks")]
-fn task_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
-    use crate::platform::config::tasks::TaskSettings;
-    if !domain.uses_tasks() {
-        return Vec::new();
-    }
-    config.section::<TaskSettings>("tasks").err().unwrap_or_default()
-}
-
-#[cfg(not(feature = "tasks"))]
-fn task_faults(_: &dyn Domain, _: &Config) -> Vec<Fault> {
-    Vec::new()
-}
-
-fn kafka_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
-    use crate::platform::config::kafka::KafkaSettings;
-    if !domain.uses_kafka() {
-        return Vec::new();
-    }
-    config.section::<KafkaSettings>("kafka").err().unwrap_or_default()
-}
-
-fn secret_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
-    use crate::platform::config::secrets::SecretSettings;
-    if !domain.uses_secrets() {
-        return Vec::new();
-    }
-    config.section::<SecretSettings>("secrets").err().unwrap_or_default()
-}
-
-fn mqtt_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
-    use crate::platform::config::mqtt::MqttSettings;
-    if !domain.uses_mqtt() {
-        return Vec::new();
-    }
-    config.section::<MqttSettings>("mqtt").err().unwrap_or_default()
+fn uses_database(_: &dyn Domain) -> bool {
+    false
 }
 
 #[cfg(feature = "upstream")]

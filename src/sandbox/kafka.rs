@@ -11,7 +11,7 @@ use rdkafka::mocking::MockCluster;
 use super::State;
 
 /// The topic of drivers' statuses, and its partitions.
-const TOPIC: &str = "contractor-statuses-events";
+pub(super) const TOPIC: &str = "contractor-statuses-events";
 const PARTITIONS: i32 = 4;
 
 /// In `--kafka`: a broker of our own, or none.

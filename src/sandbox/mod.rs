@@ -7,6 +7,8 @@
 
 pub mod cabinets;
 mod calls;
+#[cfg(feature = "kafka")]
+mod city;
 mod deptrans;
 mod driver_categories;
 mod driver_profiles;
@@ -41,6 +43,8 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "kafka")]
+pub use self::city::{City, CityOptions, DriverEvent, fill_topic};
 pub use self::feeds::Delivered;
 pub use self::int_api::KeptOrder;
 #[cfg(feature = "kafka")]
@@ -83,6 +87,10 @@ pub struct SandboxOptions {
     #[cfg(feature = "kafka")]
     #[arg(long, value_name = "BROKERS", default_value = "embedded")]
     pub kafka: String,
+    /// The drivers whose events go there.
+    #[cfg(feature = "kafka")]
+    #[command(flatten)]
+    pub city: city::CityOptions,
     /// Nothing changes by itself as time passes. Tests want it so: it is the default in the
     /// process.
     #[arg(long)]
@@ -105,6 +113,8 @@ impl Default for SandboxOptions {
             cabinets: cabinets::CabinetOptions::default(),
             #[cfg(feature = "kafka")]
             kafka: "none".to_owned(),
+            #[cfg(feature = "kafka")]
+            city: city::CityOptions::default(),
             frozen: true,
             drivers: FEW_DRIVERS,
         }
@@ -350,6 +360,12 @@ pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let sandbox = start(listener, &options).context("cannot start the stand-ins")?;
     tracing::info!(listen = %sandbox.addr(), stand_ins = ?STAND_INS, "the sandbox is ready");
+    cabinets::add_examples(sandbox.cabinets(), &options.cabinets).map_err(anyhow::Error::msg)?;
+    if let Some(url) = options.cabinets.seed_cabinets.clone() {
+        seed::cabinets::spawn(url, Arc::clone(sandbox.cabinets()))?;
+    }
+    #[cfg(feature = "kafka")]
+    let _life = begin_life(&sandbox, &options)?;
     if let Some(url) = options.seed_customers {
         seed::spawn(url)?;
     }
@@ -360,6 +376,16 @@ pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
     }
     sandbox.stop().await;
     Ok(())
+}
+
+/// Lets the city's drivers do something, where there is a Kafka that hears of it.
+#[cfg(feature = "kafka")]
+fn begin_life(sandbox: &Sandbox, options: &SandboxOptions) -> anyhow::Result<Option<city::Life>> {
+    let Some(brokers) = sandbox.kafka_brokers().filter(|_| options.city.is_alive()) else {
+        return Ok(None);
+    };
+    let life = city::Life::begin(brokers, kafka::TOPIC, &options.city);
+    life.context("the city's drivers cannot be heard").map(Some)
 }
 
 fn server(listener: TcpListener, state: web::Data<State>) -> io::Result<Server> {

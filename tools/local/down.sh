@@ -6,4 +6,5 @@
 for pid_file in "$RUN"/*fleet.pid "$RUN"/*.pid; do
   if [ -e "$pid_file" ]; then stop "$(basename "$pid_file" .pid)"; fi
 done
+tools/local/mosquitto.sh down
 tools/local/postgres.sh down

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh NEED...: sees that what a script needs is there; the rest comes from Debian's packages.
-# Needs: build, postgres, java, python, shellcheck, wrk, nginx. Nothing is installed, and no package list is
-# fetched, where everything is there already.
+# Needs: build, postgres, mosquitto, java, python, shellcheck, wrk, nginx. Nothing is installed, and no
+# package list is fetched, where everything is there already.
 . "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -18,6 +18,7 @@ want() {
 
 has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
 has_java() { command -v java && command -v mvn; }
+has_mosquitto() { command -v mosquitto || test -x /usr/sbin/mosquitto; }
 has_nginx() { command -v nginx || test -x /usr/sbin/nginx; }
 # `import venv` works without python3-venv; what is missing then is ensurepip.
 has_venv() { python3 -c 'import ensurepip, venv'; }
@@ -38,6 +39,7 @@ for need in "$@"; do
       ;;
     postgres) want postgresql -- has_postgres ;;
     java) want default-jre-headless maven -- has_java ;;
+    mosquitto) want mosquitto -- has_mosquitto ;;
     python) want python3 python3-venv -- has_venv ;;
     shellcheck) want shellcheck -- command -v shellcheck ;;
     wrk) want wrk -- command -v wrk ;;
@@ -74,5 +76,10 @@ if [[ " ${missing[*]} " == *" postgresql "* ]] && ! [ -e /etc/postgresql-common/
   apt install --no-install-recommends postgresql-common
   "${as_root[@]}" sed -i 's/^#\? *create_main_cluster *=.*/create_main_cluster = false/' \
     /etc/postgresql-common/createcluster.conf
+fi
+# Its package starts a broker on 1883 for the whole machine, where there is systemd.
+if [[ " ${missing[*]} " == *" mosquitto "* ]] && [ -d /run/systemd/system ]; then
+  say "keeping the machine's own mosquitto.service off (systemctl unmask mosquitto to have it)"
+  "${as_root[@]}" systemctl mask mosquitto.service >>"$LOG/install.log" 2>&1 || true
 fi
 apt install --no-install-recommends "${missing[@]}"

@@ -35,6 +35,17 @@ stand_ins() {
   done
 }
 
+# use_broker: starts the local broker, tells it to a server that is started from here, Who uses another, by MQTT_URL, gives FLEET__MQTT__USERNAME and FLEET__MQTT__PASSWORD with it.
+use_broker() {
+  tools/local/mosquitto.sh up
+  FLEET__MQTT__URL="$(tools/local/mosquitto.sh url)"
+  if [ -z "${MQTT_URL:-}" ]; then
+    FLEET__MQTT__USERNAME=fleet
+    FLEET__MQTT__PASSWORD=fleet
+  fi
+  export FLEET__MQTT__URL FLEET__MQTT__USERNAME FLEET__MQTT__PASSWORD
+}
+
 # --- ports -------------------------------------------------------------------------------------
 
 # Asks by connecting: a bare machine has neither ss nor lsof.

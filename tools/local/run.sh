@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # `make run`: from a fresh checkout to a server with stand-ins behind it and data in a database of
-# its own. Run again, it rebuilds and restarts. FLEET_PORT, FLEET_SANDBOX_PORT, FLEET_PG_PORT move it.
-# Kafka is the one that `make kafka` started or KAFKA_BROKERS names; without, one inside the stand-ins.
+# its own. Run again, it rebuilds and restarts. FLEET_PORT, FLEET_SANDBOX_PORT, FLEET_PG_PORT,
+# FLEET_MQTT_PORT move it. Kafka is the one that `make kafka` started or KAFKA_BROKERS names; without,
+# one inside the stand-ins.
 . "$(dirname "$0")/lib.sh"
 
 port="${FLEET_PORT:-8080}"
@@ -17,8 +18,9 @@ check_port() {
 running fleet >/dev/null || check_port server "$port" FLEET_PORT
 running sandbox >/dev/null || check_port stand-ins "$sandbox_port" FLEET_SANDBOX_PORT
 
-tools/local/install.sh build postgres
+tools/local/install.sh build postgres mosquitto
 tools/local/postgres.sh up
+use_broker
 FLEET__DATABASE__URL="$(tools/local/postgres.sh url)"
 FLEET__HTTP__LISTEN="127.0.0.1:$port"
 export FLEET__DATABASE__URL FLEET__HTTP__LISTEN
@@ -40,7 +42,8 @@ say "starting the stand-ins on $sandbox_port and the server on $port"
 brokers="$(tools/local/kafka.sh brokers)"
 start sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \
   "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port" --kafka "${brokers:-embedded}" \
-  --state .local/sandbox-state.jsonl --seed-customers "$base"
+  --state .local/sandbox-state.jsonl --seed-customers "$base" --seed-cabinets "$base" \
+  --mqtt-url "$FLEET__MQTT__URL" --cabinets "${FLEET_CABINETS:-20}"
 # The embedded broker takes a free port, and tells which.
 FLEET__KAFKA__BROKERS="$(curl -fsS --noproxy '*' "http://127.0.0.1:$sandbox_port/__sandbox/kafka/brokers" |
   sed -n 's/.*"brokers":"\([^"]*\)".*/\1/p')"
@@ -52,6 +55,7 @@ start fleet "$base/readyz" 60 \
 # look one of them up.
 say "waiting for the example customers"
 wait_for_line sandbox 'example customers were added|there are customers already' 60
+wait_for_line sandbox 'example cabinets were added|there are cabinets already' 60
 
 cat <<TEXT
 

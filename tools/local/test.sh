@@ -5,7 +5,8 @@
 # or KAFKA_BROKERS names.
 . "$(dirname "$0")/lib.sh"
 
-tools/local/install.sh build
+# Tests start brokers of their own.
+tools/local/install.sh build mosquitto
 if [ -z "${FLEET_TEST_DATABASE_URL:-}" ]; then
   if [ -z "${DATABASE_URL:-}" ]; then tools/local/install.sh postgres; fi
   tools/local/postgres.sh up

@@ -122,9 +122,9 @@ impl Deptrans {
         outside: &Outside,
         directory: Directory,
         krt: Arc<Gateway>,
+        regions: Arc<Regions>,
     ) -> Result<()> {
         let database = platform.database()?;
-        let regions = Arc::new(Regions::new(&settings.regions));
         let background = platform.background();
         let sender = Sender {
             database: database.clone(),
@@ -233,7 +233,7 @@ impl Domain for Deptrans {
                 self.intake.fill(Intake::start(platform, &settings.intake, metrics)?);
             }
             self.outages.fill(Outages::new(database));
-            self.send(platform, &settings, &outside, directory, gateway)?;
+            self.send(platform, &settings, &outside, directory, gateway, regions)?;
             self.outside.fill(outside);
             Ok(())
         })

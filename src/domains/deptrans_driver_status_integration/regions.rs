@@ -79,7 +79,6 @@ pub(super) enum Stage {
 pub(super) struct Region {
     pub id: i16,
     pub name: String,
-    #[allow(dead_code, reason = "checks come next")]
     pub stage: Stage,
     bounds: Rect,
     outline: Polygon,
@@ -104,7 +103,6 @@ impl Regions {
     }
 
     /// The region of that id, if it is still configured.
-    #[allow(dead_code, reason = "checks come next")]
     pub fn by_id(&self, id: i16) -> Option<&Region> {
         self.0.iter().find(|region| region.id == id)
     }

@@ -66,7 +66,7 @@ pub struct KrtSettings {
     pub calls_per_second: u32,
     /// Of them, those that may leave at once after a pause.
     pub burst: u32,
-    /// Calls of this process in flight.
+    /// Reports of this process in flight.
     pub concurrency: usize,
     /// How often it is tried while it is down.
     pub probe_ms: u64,

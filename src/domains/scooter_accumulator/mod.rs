@@ -1,6 +1,5 @@
 //! Battery cabinets over MQTT: which have charged accumulators, who took them, where they are now.
 //! (Seed: `scooter-accumulator`.)
-#![allow(dead_code, unused_imports, reason = "the rooms are being furnished")]
 
 mod accumulators;
 mod bookings;

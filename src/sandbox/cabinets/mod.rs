@@ -25,6 +25,7 @@
 
 mod cabinet;
 mod control;
+mod example;
 mod session;
 mod technician;
 mod unit;
@@ -43,6 +44,7 @@ pub use self::technician::Habit;
 pub use self::unit::{CabinetFaults, Opening};
 
 pub(super) use self::control::control;
+pub(super) use self::example::{add as add_examples, place_of};
 
 use self::session::Login;
 use self::technician::Technicians;
@@ -64,6 +66,9 @@ pub struct CabinetOptions {
     /// Broker of the cabinets, mqtt://HOST:PORT. Without it there are none.
     #[arg(long, value_name = "URL")]
     pub mqtt_url: Option<String>,
+    /// Base URL of a fleet server that is given the cabinets once it is ready.
+    #[arg(long, value_name = "URL")]
+    pub seed_cabinets: Option<String>,
     /// How many cabinets there are: cab-1, cab-2, ...
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub cabinets: usize,
@@ -85,6 +90,7 @@ impl Default for CabinetOptions {
     fn default() -> Self {
         Self {
             mqtt_url: None,
+            seed_cabinets: None,
             cabinets: 0,
             cabinet_password: "{cabinet_id}-secret".to_owned(),
             pace: 20.0,

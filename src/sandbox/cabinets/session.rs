@@ -98,7 +98,7 @@ pub(super) async fn run(unit: Arc<Unit>, login: Login, outbox: mpsc::UnboundedRe
     let mut session = Session { unit, login, outbox, kept: VecDeque::new(), number: 0 };
     let mut pause = FIRST_PAUSE;
     loop {
-        if power.wait_for(|power| *power == Power::On).await.is_err() {
+        if power.wait_for(|power| matches!(power, Power::On | Power::Restarts)).await.is_err() {
             return;
         }
         let began = Instant::now();
@@ -156,10 +156,12 @@ impl Session {
                 changed = power.changed() => {
                     let now = *power.borrow();
                     match now {
-                        Power::On if changed.is_ok() => {}
+                        _ if changed.is_err() => return Ok(()),
+                        Power::On => {}
                         Power::Leaves => return self.leave(&mut line).await,
+                        Power::Restarts => return self.tell_the_rest(&mut line).await,
                         // Without a word: the broker tells of it.
-                        _ => return Ok(()),
+                        Power::Off => return Ok(()),
                     }
                 }
             }
@@ -222,15 +224,25 @@ impl Session {
 
     /// Says that it goes, and goes; then the broker has nothing to tell.
     async fn leave(&mut self, line: &mut Line) -> io::Result<()> {
+        self.tell_the_rest(line).await?;
         let topic = self.unit.events_topic().into();
         let event = Outgoing { topic, payload: self.unit.event("offline") };
         self.send(line, event).await?;
+        self.tell_the_rest(line).await?;
+        line.write(wire::disconnect).await?;
+        line.stream.shutdown().await
+    }
+
+    /// Until the broker has everything.
+    async fn tell_the_rest(&mut self, line: &mut Line) -> io::Result<()> {
+        while let Ok(event) = self.outbox.try_recv() {
+            self.send(line, event).await?;
+        }
         while !self.kept.is_empty() {
             let packet = timeout(PATIENCE, line.next()).await.map_err(late)??;
             self.handle(line, packet).await?;
         }
-        line.write(wire::disconnect).await?;
-        line.stream.shutdown().await
+        Ok(())
     }
 }
 

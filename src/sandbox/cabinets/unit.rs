@@ -17,8 +17,6 @@ use super::technician::Technicians;
 
 /// Commands and openings that are remembered for whoever asks.
 const MOST_REMEMBERED: usize = 10_000;
-/// How long a restart takes.
-const RESTART: Duration = Duration::from_millis(100);
 
 /// What is wrong with a cabinet. Nothing, by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -61,6 +59,8 @@ pub(super) enum Power {
     Off,
     /// Says that it goes.
     Leaves,
+    /// Tells what it has to tell, goes without a word, and comes back.
+    Restarts,
 }
 
 /// A cabinet.
@@ -258,12 +258,11 @@ impl Unit {
         }
     }
 
-    pub fn restart(self: &Arc<Self>, forgets: bool) {
+    pub fn restart(&self, forgets: bool) {
         if forgets {
             self.lock().cabinet.forget();
         }
-        self.set_power(Power::Off);
-        self.after(RESTART, |unit| unit.set_power(Power::On));
+        self.set_power(Power::Restarts);
     }
 
     pub fn report(&self) {

@@ -174,7 +174,10 @@ impl Site {
             let cabinet = &self.cabinets[victim];
             let fault = CabinetFaults::default();
             match run.random.random_range(0..9) {
-                0 | 1 => self.replace(run.random.random_range(0..self.servers.borrow().len())),
+                0 | 1 => {
+                    let processes = self.servers.borrow().len();
+                    self.replace(run.random.random_range(0..processes));
+                }
                 2 => {
                     let mut broker = self.broker.take().unwrap();
                     broker.kill();

@@ -122,6 +122,25 @@ impl Street {
         go(&self.internal, self.sandbox(), changes).await;
     }
 
+    /// Statuses that have waited for so many seconds, all of them due at once.
+    pub async fn have_waited(&self, statuses: &[(u64, &str, i32)]) {
+        let drivers: Vec<_> = statuses.iter().map(|(index, ..)| self.driver(*index)).collect();
+        let parks: Vec<_> = drivers.iter().map(|driver| driver.park_id.as_str()).collect();
+        let ids: Vec<_> = drivers.iter().map(|driver| driver.driver_id.as_str()).collect();
+        let words: Vec<_> = statuses.iter().map(|(_, status, _)| *status).collect();
+        let seconds: Vec<_> = statuses.iter().map(|(.., seconds)| *seconds).collect();
+        let sql = format!(
+            "INSERT INTO deptrans.status_queue \
+               (park_id, driver_id, status, occurred_at, tiebreak, queued_at, due_at) \
+             SELECT {}, {}, status::deptrans.driver_status, at, '000x', at, at \
+             FROM UNNEST($1::text[], $2::text[], $3::text[], $4::int[]) AS d(park, driver, status, ago), \
+               LATERAL (SELECT now() - make_interval(secs => ago) AS at) t",
+            packed("park"),
+            packed("driver")
+        );
+        self.database().query(&sql, &[&parks, &ids, &words, &seconds]).await;
+    }
+
     pub fn reported(&self, index: u64) -> Vec<KrtReport> {
         let driver = self.driver(index);
         driver.license.map_or_else(Vec::new, |license| self.sandbox().reported(&license.krt_id))

@@ -93,7 +93,11 @@ impl TestDatabase {
                 };
                 let values = format!("SELECT {shown} FROM {table} WHERE {name} IS NOT NULL");
                 for row in client.query(&values, &[]).await.expect("the values") {
-                    text.push_str(&format!("{table}.{name}: {}\n", row.get::<_, &str>(0)));
+                    text.push_str(&format!(
+                        "{table}.{}: {}\n",
+                        column.name(),
+                        row.get::<_, &str>(0)
+                    ));
                 }
             }
         }

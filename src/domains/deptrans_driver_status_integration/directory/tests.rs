@@ -21,6 +21,7 @@ const CATEGORIES: [&str; 4] = ["econom", "comfort", "vip", "cargo"];
 
 /// Park, driver.
 type Key = (String, String);
+type PdId = Option<String>;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -124,12 +125,16 @@ impl Rig {
             Step::NoCategories(key) => self.categories(key, &[], true),
             Step::AllProfiles(all) => {
                 self.load += 1;
-                all.iter().for_each(|(key, license)| self.profile(key, license.as_ref(), false));
+                for (key, license) in all {
+                    self.profile(key, license.as_ref(), false);
+                }
                 self.sweep::<DriverProfiles>();
             }
             Step::AllCategories(all) => {
                 self.load += 1;
-                all.iter().for_each(|(key, list)| self.categories(key, list, false));
+                for (key, list) in all {
+                    self.categories(key, list, false);
+                }
                 self.sweep::<DriverCategories>();
             }
             Step::Restart => self.restart(),
@@ -209,7 +214,7 @@ fn head() -> Head {
 }
 
 impl Model {
-    fn set(&mut self, key: &Key, license: Option<Option<String>>) {
+    fn set(&mut self, key: &Key, license: Option<PdId>) {
         let before = self.profiles.get(key).cloned().flatten();
         let after = license.clone().flatten();
         match license {

@@ -31,6 +31,8 @@ const SLOW_DOWN: Duration = Duration::from_secs(1);
 const NO_BULK: Duration = Duration::from_mins(10);
 /// Without room before the deadline nothing is begun for this long.
 const CROWDED: Duration = Duration::from_millis(500);
+/// To so many reports in flight there may be a check.
+const CHECKS: usize = 4;
 /// Callers come back after this.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -40,7 +42,10 @@ pub(super) struct Gateway {
     tokens: Tokens,
     pace: Pace,
     pulse: Pulse,
-    calls: Semaphore,
+    reports: Semaphore,
+    /// Checks have places of their own: whoever waits for one must not wait behind a batch.
+    checks: Semaphore,
+    calls_per_second: u32,
     bulk: bool,
     no_bulk_until: Mutex<Option<Instant>>,
 }
@@ -85,7 +90,9 @@ impl Gateway {
             krt,
             pace: Pace::new(database, settings.calls_per_second, settings.burst),
             pulse: Pulse::new(Duration::from_millis(settings.probe_ms)),
-            calls: Semaphore::new(settings.concurrency),
+            reports: Semaphore::new(settings.concurrency),
+            checks: Semaphore::new(settings.concurrency.div_ceil(CHECKS)),
+            calls_per_second: settings.calls_per_second,
             bulk: settings.bulk,
             no_bulk_until: Mutex::default(),
         }
@@ -102,13 +109,20 @@ impl Gateway {
         self.bulk && until.is_none_or(|until| until <= Instant::now())
     }
 
+    /// How many calls the pace allows in this time.
+    pub fn calls_in(&self, time: Duration) -> usize {
+        let calls = time.as_secs_f64() * f64::from(self.calls_per_second);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rough count")]
+        let calls = calls as usize;
+        calls
+    }
+
     /// Whether the driver's id belongs to this licence number.
     ///
     /// # Errors
     /// `krt_unavailable` (503, with a time to come back) when there is no usable answer: it is down,
     /// refuses our token, or our pace leaves no room before the deadline; `deadline_exceeded`;
     /// `database_unavailable` (pace and token are shared through the database).
-    #[allow(dead_code, reason = "drivers' ids come next")]
     pub async fn check(
         &self,
         ctx: &Context,
@@ -116,7 +130,7 @@ impl Gateway {
         license: &SecretString,
     ) -> Result<Match> {
         let send = async |token: &SecretString| self.krt.check(ctx, token, id, license).await;
-        let answer = self.call(ctx, None, send).await;
+        let answer = self.call(ctx, &self.checks, None, send).await;
         answer.map_err(|no_answer| match no_answer {
             NoAnswer::Database(error) => error,
             NoAnswer::Krt(KrtError::Unavailable(error)) => error.into_error(UNAVAILABLE),
@@ -134,7 +148,7 @@ impl Gateway {
         report: &Report,
     ) -> Result<Outcome, NoOutcome> {
         let send = async |token: &SecretString| self.krt.report(ctx, token, report).await;
-        self.call(ctx, Some(stop), send).await.map_err(no_outcome)
+        self.call(ctx, &self.reports, Some(stop), send).await.map_err(no_outcome)
     }
 
     /// The same of many in one call; what became of each, in their order.
@@ -145,7 +159,7 @@ impl Gateway {
         reports: &[Report],
     ) -> Result<Vec<Result<Outcome, NoOutcome>>, NoOutcome> {
         let send = async |token: &SecretString| self.krt.report_bulk(ctx, token, reports).await;
-        let answered = self.call(ctx, Some(stop), send).await;
+        let answered = self.call(ctx, &self.reports, Some(stop), send).await;
         if matches!(answered, Err(NoAnswer::Krt(KrtError::NoBulk))) {
             tracing::error!("KRT has no bulk method; statuses go one by one");
             let until = Instant::now() + NO_BULK;
@@ -162,11 +176,12 @@ impl Gateway {
     async fn call<T>(
         &self,
         ctx: &Context,
+        places: &Semaphore,
         stop: Option<&Shutdown>,
         send: impl AsyncFn(&SecretString) -> Result<T, KrtError>,
     ) -> Result<T, NoAnswer> {
-        let _turn = unless(stop, self.turn(ctx.deadline)).await?;
-        let mut token = self.token(self.tokens.current(ctx.deadline).await)?;
+        let _turn = unless(stop, turn(places, ctx.deadline)).await?;
+        let mut token = self.token(self.tokens.current(ctx.deadline).await).await?;
         let (mut replaced, mut resent) = (false, false);
         loop {
             unless(stop, self.slot(ctx.deadline)).await?;
@@ -180,7 +195,7 @@ impl Gateway {
             match error {
                 KrtError::Unauthorised if !replaced => {
                     replaced = true;
-                    token = self.token(self.tokens.replace(&token, ctx.deadline).await)?;
+                    token = self.token(self.tokens.replace(&token, ctx.deadline).await).await?;
                 }
                 KrtError::Unavailable(UpstreamError::Closed) if !resent => resent = true,
                 error => {
@@ -203,20 +218,10 @@ impl Gateway {
         })
     }
 
-    /// A place among this process's calls.
-    async fn turn(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, NoAnswer> {
-        let turn = deadline.run(self.calls.acquire()).await.map_err(|_| NoAnswer::TooLate)?;
-        turn.map_err(|closed| NoAnswer::Database(Error::internal(closed)))
-    }
-
     /// Without a token KRT is as good as down.
-    fn token(&self, token: Result<Current, NoToken>) -> Result<Current, NoAnswer> {
+    async fn token(&self, token: Result<Current, NoToken>) -> Result<Current, NoAnswer> {
         match &token {
-            Err(NoToken::Krt(error)) => {
-                if let Some(sign) = sign_of(error) {
-                    self.pulse.note(sign);
-                }
-            }
+            Err(NoToken::Krt(error)) => self.learn(error).await?,
             Err(NoToken::Waiting) => self.pulse.hold(CROWDED),
             Err(NoToken::Database(_)) | Ok(_) => {}
         }
@@ -240,6 +245,12 @@ impl Gateway {
             _ => Ok(()),
         }
     }
+}
+
+/// A place among this process's calls.
+async fn turn(places: &Semaphore, deadline: Deadline) -> Result<SemaphorePermit<'_>, NoAnswer> {
+    let turn = deadline.run(places.acquire()).await.map_err(|_| NoAnswer::TooLate)?;
+    turn.map_err(|closed| NoAnswer::Database(Error::internal(closed)))
 }
 
 /// Does it, unless the process stops first.

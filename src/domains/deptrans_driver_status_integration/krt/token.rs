@@ -32,6 +32,8 @@ const LEASE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often those who wait for another's token look for it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// So long a failure of our own stands for what others fail with.
+const FRESH: Duration = Duration::from_secs(30);
 /// A token that is refused when it is younger is not replaced: the next would be refused too.
 const TOO_YOUNG: Duration = Duration::from_secs(1);
 
@@ -110,6 +112,8 @@ struct Inner {
     /// One at a time of this process looks for another.
     looking: tokio::sync::Mutex<()>,
     refreshing: AtomicBool,
+    /// Why this process got none when it last tried.
+    failed: Mutex<Option<(Instant, KrtError)>>,
 }
 
 impl Tokens {
@@ -123,6 +127,7 @@ impl Tokens {
             known: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
             refreshing: AtomicBool::default(),
+            failed: Mutex::default(),
         }))
     }
 
@@ -187,6 +192,12 @@ impl Inner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Why there is none, as this process found out not long ago.
+    fn failed(&self) -> Option<KrtError> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, error)| error.clone())
+    }
+
     fn put_replacing_off(&self) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.as_mut() {
@@ -206,7 +217,7 @@ impl Inner {
             return Ok(Some(self.remember(stored)));
         }
         if paused {
-            return Err(NoToken::Waiting);
+            return Err(self.failed().map_or(NoToken::Waiting, NoToken::Krt));
         }
         let lease = Uuid::now_v7();
         if !self.take_lease(&context, lease, version).await? {
@@ -216,10 +227,13 @@ impl Inner {
         let token = match self.krt.token(&context, login, password).await {
             Ok(token) => token,
             Err(error) => {
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((Instant::now(), error.clone()));
                 self.give_up(lease).await?;
                 return Err(NoToken::Krt(error));
             }
         };
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.store(&context, lease, &token).await?;
         tracing::info!("KRT gave a new token");
         let row = self.read(&context).await?;

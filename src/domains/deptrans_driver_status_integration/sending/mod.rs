@@ -79,7 +79,7 @@ impl Sender {
             }
             let pulse = self.krt.pulse();
             let (most, _probe) = match pulse.gate() {
-                Gate::Open => (self.settings.batch, None),
+                Gate::Open => (self.most(), None),
                 Gate::Probe(probe) => (1, Some(probe)),
                 Gate::Closed(wait) => {
                     tokio::select! {
@@ -109,6 +109,17 @@ impl Sender {
                 }
             }
         }
+    }
+
+    /// As many as are configured, and no more than all workers together can send in half of a batch's
+    /// time.
+    fn most(&self) -> usize {
+        let SendingSettings { batch, workers, .. } = self.settings;
+        if self.krt.has_bulk() {
+            return batch;
+        }
+        let calls = self.krt.calls_in(self.settings.batch_time() / 2);
+        batch.min(calls / workers.max(1)).max(1)
     }
 
     /// Takes a batch and brings it to its end; how many statuses there were.

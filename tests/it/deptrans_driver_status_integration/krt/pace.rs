@@ -37,10 +37,11 @@ async fn too_many_calls_slow_everybody_down() {
     street.krt_fault(busy);
     let all: Vec<_> = drivers.iter().map(|index| (*index, "online")).collect();
     street.go(&all).await;
-    eventually("it is told so", async || street.fate("waits", "rate_limited").await == 1).await;
-    let later = "SELECT count(*) FROM deptrans.krt_pace WHERE next_at > now() + interval '500 ms'";
-    assert_eq!(street.database().count(later).await, 1, "the pace of all is put off");
+    let later = "SELECT count(*) FROM deptrans.krt_pace WHERE next_at > now() + interval '300 ms'";
+    eventually("the pace of all is put off", async || street.database().count(later).await == 1)
+        .await;
     street.drained().await;
+    assert_eq!(street.fate("waits", "rate_limited").await, 1);
     assert_eq!(street.sandbox().krt_counts().reports, 30);
     assert_eq!(street.outages().await, Vec::<serde_json::Value>::new());
     let attempts = "SELECT max(attempts)::bigint FROM deptrans.status_queue";

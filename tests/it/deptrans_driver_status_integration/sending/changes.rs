@@ -1,7 +1,5 @@
 //! A status that changes while it is sent.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::super::rig::Street;
@@ -56,15 +54,14 @@ async fn those_on_line_are_sent_before_those_off_line() {
          [deptrans_driver_status_integration.sending]\nworkers = 1\nbatch = 5\n";
     let street = Street::with(config).await;
     let drivers = street.ready(20).await;
-    street.app.fault("driver-trackstory", json!({"kind": "status", "status": 503}));
     let (off, on) = drivers.split_at(10);
-    street.go(&off.iter().map(|index| (*index, "offline")).collect::<Vec<_>>()).await;
-    // Each of them waits for longer than the one before.
-    for index in on {
-        street.goes(*index, "online").await;
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    street.app.sandbox.clear_fault("driver-trackstory");
+    // Those off line have waited for longer, and the last of each for longest.
+    let waits = |(place, index): (usize, &u64)| {
+        let status = if on.contains(index) { "online" } else { "offline" };
+        (*index, status, 100 - i32::try_from(place).unwrap())
+    };
+    let order: Vec<u64> = off.iter().chain(on).copied().collect();
+    street.have_waited(&order.iter().enumerate().map(waits).collect::<Vec<_>>()).await;
     street.drained().await;
     let told: Vec<bool> =
         street.sandbox().all_reported().iter().map(|report| report.on_line).collect();

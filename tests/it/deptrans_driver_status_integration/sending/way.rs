@@ -4,7 +4,10 @@ use fleet::sandbox::SandboxDriver;
 use serde_json::json;
 
 use super::super::rig::{DOMAIN, Row, Street, TULA};
+
 use crate::support::eventually;
+
+const NOTHING: [bool; 0] = [];
 
 /// A row that rests, of somebody in the first region.
 fn rests(status: &str, reported_on_line: Option<bool>) -> Row {
@@ -87,7 +90,7 @@ async fn whoever_is_nothing_for_the_regulator_is_left_out_and_counted_by_reason(
         (unknown_number, "no_license_number"),
     ] {
         assert_eq!(street.fate("left_out", reason).await, 1, "{reason}");
-        assert_eq!(street.told(index), Vec::<bool>::new(), "{reason}");
+        assert_eq!(street.told(index), NOTHING, "{reason}");
         let row = street.row(index).await;
         assert_eq!((row.waits, row.reported_on_line), (false, None), "{reason}");
         let in_region = matches!(reason, "no_license" | "no_id" | "no_license_number");
@@ -132,7 +135,7 @@ async fn whoever_was_told_on_line_is_told_off_line_wherever_he_is() {
     street.drained().await;
     assert_eq!(street.told(far), [true, false]);
     assert_eq!(street.told(changed), [true, false]);
-    assert_eq!(street.told(fresh), Vec::<bool>::new(), "he was never on line for the regulator");
+    assert_eq!(street.told(fresh), NOTHING, "he was never on line for the regulator");
     assert_eq!(street.row(far).await.reported_on_line, Some(false));
     // Once is enough.
     street.goes(far, "online").await;
@@ -210,7 +213,7 @@ async fn without_workers_nothing_is_sent() {
         street.app.count("deptrans_queue_statuses").await == 1
     })
     .await;
-    assert_eq!(street.told(driver), Vec::<bool>::new());
+    assert_eq!(street.told(driver), NOTHING);
     assert!(street.row(driver).await.waits);
     assert_eq!(street.app.sandbox.calls("krt", "POST /api/v1/token"), 0, "{DOMAIN}");
 }

@@ -1,4 +1,7 @@
-//! Gives an empty fleet server example customers, through its own API.
+//! Gives an empty fleet server example customers, and some drivers their ids of KRT, through its own
+//! API.
+
+pub(super) mod cabinets;
 
 use std::time::Duration;
 use std::{io, thread};
@@ -13,11 +16,14 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::world::SandboxDriver;
 use crate::platform::context::Context;
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::upstream::{Answer, Call, Upstream, UpstreamMetrics, UpstreamSettings};
 
 const CUSTOMERS: u32 = 300;
+/// So many of the first drivers of the city have ids.
+const DRIVERS: u64 = 300;
 const DAYS: u32 = 90;
 const PATIENCE: Duration = Duration::from_secs(20);
 const READY_WITHIN: Duration = Duration::from_mins(1);
@@ -33,6 +39,10 @@ pub(super) fn spawn(base_url: String) -> io::Result<()> {
                 Ok(0) => tracing::info!("there are customers already: none were added"),
                 Ok(customers) => tracing::info!(customers, "example customers were added"),
                 Err(error) => tracing::error!(error = %format!("{error:#}"), "seeding failed"),
+            }
+            match bind_drivers(&base_url, DRIVERS).await {
+                Ok(drivers) => tracing::info!(drivers, "drivers have their ids of KRT"),
+                Err(error) => tracing::warn!(error = %format!("{error:#}"), "drivers have no ids"),
             }
         });
     })?;
@@ -85,6 +95,25 @@ async fn seed(base_url: &str) -> anyhow::Result<u32> {
         }
     }
     Ok(CUSTOMERS)
+}
+
+/// Binds the ids of the first drivers; again is harmless. Returns how many have one.
+async fn bind_drivers(base_url: &str, drivers: u64) -> anyhow::Result<u32> {
+    let metrics = UpstreamMetrics::register(&Metrics::default());
+    let api = api(base_url, "sandbox-driver", &metrics)?;
+    let mut bound = 0;
+    for SandboxDriver { park_id, driver_id, license, .. } in (0..drivers).map(SandboxDriver::of) {
+        let Some(license) = license else { continue };
+        let path = "/deptrans-driver-status-integration/driver/v1/deptrans-status/v1/id";
+        let call = Call::post("bind_id", path, &json!({ "id": license.krt_id }))?.idempotent();
+        let header = |value: &str| HeaderValue::from_str(value);
+        let call = call
+            .header(HeaderName::from_static("x-park-id"), header(&park_id)?)
+            .header(HeaderName::from_static("x-driver-profile-id"), header(&driver_id)?);
+        let _: Value = send(&api, call).await?;
+        bound += 1;
+    }
+    Ok(bound)
 }
 
 fn api(base_url: &str, token: &str, metrics: &UpstreamMetrics) -> anyhow::Result<Upstream> {
@@ -221,6 +250,9 @@ mod tests {
             assert_eq!(header("authorization"), "Bearer sandbox-dispatcher");
             assert_eq!(header("x-dispatcher-id"), "1");
             assert!(header("x-park-id").starts_with("park-"));
+        } else if request.path().contains("/driver/") {
+            assert_eq!(header("authorization"), "Bearer sandbox-driver");
+            assert!(!header("x-driver-profile-id").is_empty());
         } else if request.path().contains("/internal/") {
             assert_eq!(header("authorization"), "Bearer sandbox-internal");
         }
@@ -244,6 +276,7 @@ mod tests {
 
         assert_eq!(seed(&url).await.unwrap(), CUSTOMERS);
         assert_eq!(seed(&url).await.unwrap(), 0);
+        assert_eq!(bind_drivers(&url, 50).await.unwrap(), 49, "one has no licence");
 
         handle.stop(false).await;
         let seen = seen.lock().unwrap();
