@@ -4,6 +4,9 @@ ARG RUST_VERSION=1.95
 
 FROM rust:${RUST_VERSION}-slim-bookworm AS build
 ARG FEATURES=fleet-customers
+# For librdkafka and the MQTT client; domains without them need none of it.
+RUN apt-get update && apt-get install -y --no-install-recommends \
+    cmake g++ libssl-dev make pkg-config && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
@@ -11,6 +14,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     && cp target/release/fleet /usr/local/bin/fleet
 
 FROM debian:bookworm-slim
+# OpenSSL and the public CAs, for Kafka and MQTT over TLS.
+RUN apt-get update && apt-get install -y --no-install-recommends \
+    ca-certificates libssl3 && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home fleet
 COPY --from=build /usr/local/bin/fleet /usr/local/bin/fleet
 USER 10001
