@@ -1,12 +1,13 @@
 # syntax=docker/dockerfile:1
-# docker build --build-arg FEATURES=fleet-customers -t fleet .
+# All domains: docker build -t fleet .
+# Some:        docker build --build-arg FEATURES=fleet-customers,fleet-orders-manager -t fleet .
 ARG RUST_VERSION=1.95
 
 FROM rust:${RUST_VERSION}-slim-bookworm AS build
-ARG FEATURES=fleet-customers
-# For librdkafka and the MQTT client; domains without them need none of it.
-RUN apt-get update && apt-get install -y --no-install-recommends \
-    cmake g++ libssl-dev make pkg-config && rm -rf /var/lib/apt/lists/*
+# For librdkafka, which is built with the rest: deptrans-driver-status-integration.
+RUN apt-get update && apt-get install -y --no-install-recommends g++ libssl-dev make pkg-config \
+    && rm -rf /var/lib/apt/lists/*
+ARG FEATURES=default
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
@@ -14,9 +15,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     && cp target/release/fleet /usr/local/bin/fleet
 
 FROM debian:bookworm-slim
-# OpenSSL and the public CAs, for Kafka and MQTT over TLS.
-RUN apt-get update && apt-get install -y --no-install-recommends \
-    ca-certificates libssl3 && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libssl3 \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home fleet
 COPY --from=build /usr/local/bin/fleet /usr/local/bin/fleet
 USER 10001

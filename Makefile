@@ -4,10 +4,10 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test lint features deny bench bench-directory bench-kafka bench-tasks bench-cabinets bench-sending
+.PHONY: help run down migrate test kafka chaos api-test lint features deny bench
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## install, build, migrate and start everything; again: rebuild and restart
 	@tools/local/run.sh
@@ -43,17 +43,5 @@ deny: ## licences, sources and banned crates of the dependencies (slow the first
 bench: ## measure throughput and latency
 	@tools/local/install.sh build postgres wrk nginx && benches/run.sh
 
-bench-kafka: ## measure the way from Kafka to the database beside pgbench
-	@tools/local/install.sh build postgres && benches/kafka.sh
-
-bench-directory: ## measure the caches of drivers (QUICK=1)
-	@tools/local/install.sh build && benches/directory.sh
-
-bench-tasks: ## measure the task queue beside pgbench
-	@tools/local/install.sh build postgres && benches/tasks.sh
-
-bench-cabinets: ## measure commands and events of cabinets beside a bare round trip
-	@tools/local/install.sh build postgres mosquitto && benches/cabinets.sh
-
-bench-sending: ## measure statuses on their way to the regulator
-	@tools/local/install.sh build postgres && benches/sending.sh
+bench-%: ## one part alone: tasks, kafka, sending, directory, cabinets
+	@tools/local/install.sh build postgres mosquitto && benches/$*.sh

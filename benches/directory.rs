@@ -28,6 +28,10 @@ use fleet::upstreams::driver_categories::DriverCategories;
 use fleet::upstreams::driver_profiles::DriverProfiles;
 use serde_json::json;
 
+/// As the server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const LOOKUPS: usize = 2_000_000;
 const ROUNDS: usize = 3;
 const CHANGES: u64 = 20_000;

@@ -112,7 +112,7 @@ fn produce(brokers: &str, topic: &str, events: usize) {
             driver(who),
         );
         let mut record: BaseRecord<'_, (), str> =
-            BaseRecord::to(topic).payload(&value).partition(who as i32 % PARTITIONS);
+            BaseRecord::to(topic).payload(value.as_str()).partition(who as i32 % PARTITIONS);
         while let Err((_, refused)) = producer.send(record) {
             producer.poll(Duration::from_millis(5));
             record = refused;

@@ -26,15 +26,16 @@ pub async fn doctor(source: &ConfigSource) -> anyhow::Result<Vec<Finding>> {
     let domains = super::enabled(&config);
     findings.extend(database(&config, &domains).await);
     findings.extend(kafka(&config, &domains).await);
+    findings.extend(mqtt(&config, &domains).await);
     findings.extend(upstreams(&config, &domains).await);
     Ok(findings)
 }
 
-#[cfg(any(feature = "database", feature = "kafka", feature = "upstream"))]
+#[cfg(any(feature = "database", feature = "kafka", feature = "mqtt", feature = "upstream"))]
 const SECTION_INVALID: &str = "not tried: its section is not valid";
 
 /// How long one dependency has to answer.
-#[cfg(any(feature = "database", feature = "kafka", feature = "upstream"))]
+#[cfg(any(feature = "database", feature = "kafka", feature = "mqtt", feature = "upstream"))]
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[cfg(feature = "database")]
@@ -102,6 +103,32 @@ async fn kafka(config: &Config, domains: &[Box<dyn Domain>]) -> Option<Finding> 
 
 #[cfg(not(feature = "kafka"))]
 async fn kafka(_: &Config, _: &[Box<dyn Domain>]) -> Option<Finding> {
+    None
+}
+
+#[cfg(feature = "mqtt")]
+async fn mqtt(config: &Config, domains: &[Box<dyn Domain>]) -> Option<Finding> {
+    use crate::platform::mqtt::probe;
+    domains.iter().find(|domain| domain.uses_mqtt())?;
+    let subject = "mqtt".to_owned();
+    let Ok(settings) = config.section("mqtt") else {
+        return Some(Finding { subject, trouble: Some(SECTION_INVALID.to_owned()) });
+    };
+    let what_to_do = |trouble: &str| match trouble {
+        "refused" => "are username and password right?",
+        "tls" | "tls_files" => {
+            "is the broker's certificate signed by mqtt.ca_file, for the host in \
+             mqtt.url, and does the broker know ours, if it wants one?"
+        }
+        _ => "does it run, and is mqtt.url right?",
+    };
+    let trouble = probe(settings, PATIENCE).await.err();
+    let trouble = trouble.map(|trouble| format!("{trouble}; {}", what_to_do(trouble)));
+    Some(Finding { subject, trouble })
+}
+
+#[cfg(not(feature = "mqtt"))]
+async fn mqtt(_: &Config, _: &[Box<dyn Domain>]) -> Option<Finding> {
     None
 }
 

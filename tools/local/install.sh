@@ -30,8 +30,7 @@ for need in "$@"; do
         die "cargo not found. Install Rust from https://rustup.rs (the version: rust-version in Cargo.toml), then run this again"
       want build-essential -- command -v cc
       want pkg-config -- command -v pkg-config
-      # For librdkafka and the MQTT client, which are built with the rest.
-      want cmake -- command -v cmake
+      # For librdkafka, which is built with the rest.
       want libssl-dev -- pkg-config --exists openssl
       want curl -- command -v curl
       want ca-certificates -- test -e /etc/ssl/certs/ca-certificates.crt

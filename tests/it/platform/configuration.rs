@@ -11,6 +11,7 @@ use super::DOMAIN;
 use crate::support::PATIENCE;
 use crate::support::app::{TOKEN_KEY, configuration, start_sandbox};
 use crate::support::database::TestDatabase;
+use crate::support::mosquitto::{Mosquitto, SERVER, SERVER_PASSWORD};
 use crate::support::ports::free_port;
 use crate::support::process::{Ended, Server, run};
 
@@ -233,31 +234,52 @@ fn the_api_document_is_printed() {
     assert!(document["paths"][path]["post"].is_object());
 }
 
-#[test]
-fn the_doctor_finds_nothing_where_all_is_well() {
+/// Where a broker is, and who we are there.
+fn at(broker: &Mosquitto, password: &str) -> [(&'static str, String); 3] {
+    [
+        ("FLEET__MQTT__URL", broker.url()),
+        ("FLEET__MQTT__USERNAME", SERVER.to_owned()),
+        ("FLEET__MQTT__PASSWORD", password.to_owned()),
+    ]
+}
+
+fn borrowed<'v>(variables: &'v [(&'static str, String)]) -> Vec<(&'static str, &'v str)> {
+    variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+#[actix_web::test]
+async fn the_doctor_finds_nothing_where_all_is_well() {
     let (_database, _sandbox, config) = world();
-    let ended = run(&["doctor"], &config, &[]);
+    let broker = Mosquitto::start(&[]).await;
+    let ended = run(&["doctor"], &config, &borrowed(&at(&broker, SERVER_PASSWORD)));
     assert_says(
         &ended,
         0,
-        &["ok       configuration", "ok       postgresql", "ok       upstreams"],
+        &["ok       configuration", "ok       postgresql", "ok       mqtt", "ok       upstreams"],
     );
     assert!(!ended.output().contains("TROUBLE"), "{ended:?}");
 }
 
-#[test]
-fn the_doctor_tells_the_trouble_of_each_dependency_and_what_to_do() {
+#[actix_web::test]
+async fn the_doctor_tells_the_trouble_of_each_dependency_and_what_to_do() {
     let (_database, _sandbox, config) = world();
     let nobody = format!("127.0.0.1:{}", free_port());
     let (database, personal) = (format!("postgres://a:b@{nobody}/c"), format!("http://{nobody}"));
+    let mqtt = format!("mqtt://{nobody}");
     let both = [
         ("FLEET__DATABASE__URL", database.as_str()),
+        ("FLEET__MQTT__URL", mqtt.as_str()),
         ("FLEET__UPSTREAMS__PERSONAL__BASE_URL", personal.as_str()),
     ];
     let said = ["ok       configuration", "TROUBLE  postgresql: ", "TROUBLE  upstreams.personal: "];
     assert_says(&run(&["doctor"], &config, &both), 1, &said);
-    let ended = run(&["doctor"], &config, &both[..1]);
+    let ended = run(&["doctor"], &config, &both[..2]);
     assert_says(&ended, 1, &["TROUBLE  postgresql: ", "ok       upstreams.personal"]);
+    let broker = Mosquitto::start(&[]).await;
+    let ended = run(&["doctor"], &config, &borrowed(&at(&broker, "wrong")));
+    assert_says(&ended, 1, &["TROUBLE  mqtt: refused; are username and password right?"]);
+    drop(broker);
+    assert_says(&run(&["doctor"], &config, &both), 1, &["TROUBLE  mqtt: unreachable; does it run"]);
     let wrong = [("FLEET__HTTP__WORKERS", "many")];
     assert_says(&run(&["doctor"], &config, &wrong), 1, &["TROUBLE  configuration: http.workers"]);
 }
@@ -283,7 +305,9 @@ async fn the_doctor_tells_pending_migrations_and_migrate_applies_them_once() {
     }
     let ended = run(&["migrate"], &config, &[]);
     assert_says(&ended, 0, &["fleet_platform: 0 applied", "fleet_customers: 0 applied"]);
-    assert_says(&run(&["doctor"], &config, &[]), 0, &["ok       postgresql"]);
+    let broker = Mosquitto::start(&[]).await;
+    let ended = run(&["doctor"], &config, &borrowed(&at(&broker, SERVER_PASSWORD)));
+    assert_says(&ended, 0, &["ok       postgresql"]);
 }
 
 #[actix_web::test]

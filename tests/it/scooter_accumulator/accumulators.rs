@@ -162,6 +162,9 @@ async fn lists_show_those_of_one_place() {
     assert_eq!(ids(&second), ["t-2", "x"]);
     assert_eq!(second["items"][1], flagged);
     assert!(second["next_cursor"].is_null());
+    // A made up cursor: [1,"\u0000"].
+    let forged = world.backend.get("accumulators?cursor=WzEsIlx1MDAwMCJd").await;
+    forged.problem(400, "invalid_cursor");
     for query in ["contractor_id=a%20b", "cabinet_id=a/b", "flagged=1", "lost=true"] {
         world.backend.get(&format!("accumulators?{query}")).await.problem(400, "invalid_query");
     }

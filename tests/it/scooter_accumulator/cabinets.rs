@@ -170,4 +170,7 @@ async fn the_list_is_read_in_pages_and_by_what_can_be_booked() {
     let cursor = near["next_cursor"].as_str().unwrap();
     // A cursor of the other list.
     world.backend.get(&format!("cabinets?cursor={cursor}")).await.problem(400, "invalid_cursor");
+    // One that was made up: [1,[null,"\u0000"]].
+    let forged = "cabinets?cursor=WzEsW251bGwsIlx1MDAwMCJdXQ";
+    world.backend.get(forged).await.problem(400, "invalid_cursor");
 }

@@ -80,17 +80,18 @@ impl Accumulators {
         &self,
         context: &Context,
         asked: &AccumulatorQuery,
-    ) -> Result<(Vec<Accumulator>, Option<String>)> {
+    ) -> Result<(Vec<Accumulator>, Option<AccumulatorId>)> {
         let paging = asked.paging();
         let limit = paging.limit()?;
-        let after: String = paging.position()?.unwrap_or_default();
+        let after: Option<AccumulatorId> = paging.position()?;
+        let after = after.as_ref().map_or("", AccumulatorId::as_str);
         let read = async |connection: &mut Connection| {
-            store::list(connection, asked, &after, i64::from(limit) + 1).await
+            store::list(connection, asked, after, i64::from(limit) + 1).await
         };
         let mut found = self.tools.database.transaction(context, read).await?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(|last| last.id.as_str().to_owned());
+        let next = found.last().filter(|_| more).map(|last| last.id.clone());
         Ok((found.into_iter().map(Accumulator::from).collect(), next))
     }
 

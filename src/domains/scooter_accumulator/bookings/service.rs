@@ -33,7 +33,7 @@ impl Bookings {
             return Err(Error::invalid("/min_charge", "is of a pick-up only"));
         }
         let metrics = &self.tools.metrics;
-        let mut made = false;
+        let (mut made, mut expired) = (false, 0);
         let mut at = None;
         let guard = Guard { call, domain: NAME, subject: None };
         let booked = self
@@ -46,7 +46,7 @@ impl Bookings {
                 if !cabinet.can_be_booked() {
                     return Err(refusal("cabinet_offline", "The cabinet does not answer now."));
                 }
-                let expired = store::end_expired(connection, &[&asked.cabinet_id]).await?;
+                expired = store::end_expired(connection, &[&asked.cabinet_id]).await?;
                 // A cabinet that reports one of them elsewhere waits until this is done.
                 places::lock_of_cabinet(connection, &asked.cabinet_id).await?;
                 let wanted = Wanted {
@@ -61,7 +61,6 @@ impl Bookings {
                     .await?
                     .ok_or_else(|| not_enough(asked.kind))?;
                 made = true;
-                metrics.expired(expired);
                 Ok(booking)
             })
             .await;
@@ -69,6 +68,7 @@ impl Bookings {
             (Ok(booking), _) => {
                 if made {
                     metrics.booking("booked");
+                    metrics.expired(expired);
                 }
                 Ok(booking)
             }

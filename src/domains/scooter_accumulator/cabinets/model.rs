@@ -101,7 +101,9 @@ pub struct Counts {
 #[into_params(parameter_in = Query)]
 pub struct CabinetQuery {
     /// A point, `LAT,LON` in degrees: the nearest cabinets come first, each with its distance.
-    #[param(pattern = r"^-?[0-9]{1,2}(\.[0-9]{1,15})?,-?[0-9]{1,3}(\.[0-9]{1,15})?$")]
+    #[param(
+        pattern = r"^-?(90(\.0{1,15})?|[0-8]?[0-9](\.[0-9]{1,15})?),-?(180(\.0{1,15})?|(1[0-7])?[0-9](\.[0-9]{1,15})?|[1-9][0-9](\.[0-9]{1,15})?)$"
+    )]
     near: Option<String>,
     /// None farther from `near` than this, in metres.
     #[param(minimum = 1, maximum = 20_100_000)]

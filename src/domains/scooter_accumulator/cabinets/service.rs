@@ -24,7 +24,7 @@ pub struct Versioned {
 }
 
 /// Where a page ended: how far the last cabinet was, if that was asked for, and its id.
-pub type Position = (Option<f64>, String);
+pub type Position = (Option<f64>, CabinetId);
 
 impl From<Found> for Versioned {
     fn from(found: Found) -> Self {
@@ -83,11 +83,12 @@ impl Cabinets {
                 }
                 (Some(circle), Some((Some(metres), id))) => {
                     let needed = Needed { min_charge, available, ..Needed::default() };
-                    search::nearest(connection, circle, needed, Some((*metres, id)), more).await
+                    search::nearest(connection, circle, needed, Some((*metres, id.as_str())), more)
+                        .await
                 }
                 (None, None) => search::page(connection, "", min_charge, available, more).await,
                 (None, Some((None, id))) => {
-                    search::page(connection, id, min_charge, available, more).await
+                    search::page(connection, id.as_str(), min_charge, available, more).await
                 }
                 (None, Some((Some(_), _))) | (Some(_), Some((None, _))) => Err(bad_cursor()),
             }
@@ -95,8 +96,7 @@ impl Cabinets {
         let mut found = self.tools.database.transaction(context, read).await?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
-        let position =
-            |last: &Found| (last.cabinet.distance_m, last.cabinet.id.as_str().to_owned());
+        let position = |last: &Found| (last.cabinet.distance_m, last.cabinet.id.clone());
         let next = found.last().filter(|_| more).map(position);
         Ok((found.into_iter().map(|found| Versioned::from(found).cabinet).collect(), next))
     }

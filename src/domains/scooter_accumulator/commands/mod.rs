@@ -16,7 +16,7 @@ pub mod store;
 mod wakes;
 
 pub use self::kind::CommandKind;
-pub use self::model::{Answer, CommandOrder, CommandView, Failure, Witness};
+pub use self::model::{Answer, Failure, Witness};
 pub use self::payload::payload;
 pub use self::routes::mount;
 pub use self::sending::{Sending, drain, mark, send};

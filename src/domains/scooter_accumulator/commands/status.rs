@@ -27,6 +27,10 @@ pub enum CommandStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommandEvent {
     /// It is marked as sent, before it is.
+    #[allow(
+        dead_code,
+        reason = "the statement that takes the cabinet's turn makes this step itself"
+    )]
     Leaves,
     /// It did not leave in time, or surely could not leave at all.
     NeverLeft,

@@ -8,12 +8,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 pub use self::metrics::LineMetrics;
-use super::commands::{self, CommandSettings, Find, Topics, Wakes};
+use super::commands::{CommandSettings, Find, Topics, Wakes};
 use super::metrics::ScooterMetrics;
 use super::{events, polling, settling};
-use crate::platform::background::Background;
 use crate::platform::database::Database;
-use crate::platform::error::{Error, Kind, Result};
+use crate::platform::error::Result;
 use crate::platform::mqtt::Mqtt;
 use crate::platform::shutdown::Shutdown;
 

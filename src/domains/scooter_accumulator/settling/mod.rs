@@ -19,7 +19,7 @@ use self::rules::{BookingFacts, End, Move};
 pub use self::sweeping::run as sweep;
 use super::bookings::store::{self as bookings, LockedBooking};
 use super::bookings::{BookingEvent, BookingKind, BookingStatus, CellOutcome};
-use super::commands::{Answer, Command, CommandEvent, CommandStatus, Failure, Witness};
+use super::commands::{Answer, Command, CommandEvent, Failure, Witness};
 use super::ids::{AccumulatorId, CabinetId};
 use super::line::Line;
 use super::places::{self, Cause, Locked, MoveKind, Place};
