@@ -5,6 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
+    clippy::format_collect,
     clippy::cast_precision_loss,
     reason = "a tool that ends with its first trouble"
 )]
