@@ -119,7 +119,7 @@ fn produce(brokers: &str, topic: &str, events: usize) {
             record = refused;
         }
     }
-    producer.flush(Duration::from_secs(60)).expect("all are written");
+    producer.flush(Duration::from_mins(1)).expect("all are written");
 }
 
 /// How fast messages can be read and thrown away.

@@ -80,7 +80,8 @@ async fn nobody_is_told_of_who_has_no_licence_or_is_not_known() {
 
 #[actix_web::test]
 async fn who_is_on_line_already_is_reported_with_his_new_id() {
-    let world = World::start().await;
+    let sends = "[deptrans_driver_status_integration.sending]\nworkers = 2\n";
+    let world = World::with(sends).await;
     let driver = world.driver(0);
     let pack = "SELECT fleet_platform.readable_id(park_id) FROM deptrans.status_queue";
     let event = json!({"events": [{"park_id": driver.park, "driver_id": driver.driver,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use fleet::domains::deptrans_driver_status_integration::directory::License;
+use fleet::platform::ids::PersonalId;
 use fleet::sandbox::SandboxDriver;
 use serde_json::json;
 
@@ -54,7 +55,10 @@ async fn what_changed_meanwhile_is_seen_at_once_and_told() {
     assert_eq!(known, License::UnknownProfile);
     assert!(caches.agrees(&other));
     let told = caches.directory.changes().take(10).await;
-    assert_eq!(told.iter().map(|id| id.as_str()).collect::<Vec<_>>(), [one.license.unwrap().pd_id]);
+    assert_eq!(
+        told.iter().map(PersonalId::as_str).collect::<Vec<_>>(),
+        [one.license.unwrap().pd_id]
+    );
     assert_eq!(caches.loads("profiles", "full"), 0);
     caches.stop().await;
 }

@@ -24,7 +24,8 @@ async fn all_instances_together_keep_the_pace() {
     let reported = world.sandbox.all_reported();
     let (first, last) = (reported[0].received_at, reported[149].received_at);
     let took = last.duration_since(first).as_secs_f64();
-    let fastest = (150 - BURST) as f64 / RATE as f64;
+    let paced = u32::try_from(150 - BURST).unwrap();
+    let fastest = f64::from(paced) / f64::from(u32::try_from(RATE).unwrap());
     assert!(took >= fastest * 0.9, "{took} s is faster than the pace");
 }
 
