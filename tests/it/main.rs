@@ -11,6 +11,8 @@
     clippy::format_push_string,
     clippy::needless_pass_by_value,
     clippy::similar_names,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
     reason = "this is how tests fail; their tools are simple rather than quick"
 )]
 

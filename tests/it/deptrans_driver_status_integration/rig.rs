@@ -324,9 +324,10 @@ impl Instances {
         ];
         let mut all: Vec<(String, String)> = Vec::new();
         for (key, value) in usual.iter().chain(further) {
-            let key = match key.starts_with("FLEET__") {
-                true => (*key).to_owned(),
-                false => format!("{SECTION}__{key}"),
+            let key = if key.starts_with("FLEET__") {
+                (*key).to_owned()
+            } else {
+                format!("{SECTION}__{key}")
             };
             all.retain(|(known, _)| *known != key);
             all.push((key, (*value).to_owned()));

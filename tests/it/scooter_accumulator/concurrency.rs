@@ -51,7 +51,7 @@ async fn swaps_of_the_same_accumulators_happen_once() {
     }
     // Each scooter by all, and each accumulator for all scooters, named in both orders.
     let calls = (0..64).map(|number: usize| {
-        let caller = if number % 2 == 0 { &world.backend } else { &other.backend };
+        let caller = if number.is_multiple_of(2) { &world.backend } else { &other.backend };
         let (full, at) = (number % 4, (number / 4) % 4);
         let body = json!({
             "contractor_id": "t", "charged_accumulator_id": format!("full-{full}"),
@@ -104,7 +104,7 @@ async fn accumulators_that_people_move_crosswise_do_not_get_stuck() {
         world.filled(id, 6, &[90, 90]).await;
     }
     let movers = (0..6).map(|mover: usize| {
-        let caller = if mover % 2 == 0 { &world.backend } else { &other.backend };
+        let caller = if mover.is_multiple_of(2) { &world.backend } else { &other.backend };
         async move {
             let mut stuck = 0;
             for step in 0..12_usize {

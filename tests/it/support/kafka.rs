@@ -74,7 +74,9 @@ impl Kafka {
         let new = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1));
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));
         let made = admin.create_topics([&new], &options).await.expect("KAFKA_BROKERS answers");
-        made.into_iter().for_each(|topic| drop(topic.expect("a topic")));
+        for topic in made {
+            topic.expect("a topic");
+        }
         Some(Self { producer: producer(&brokers), brokers, topic, embedded: None })
     }
 

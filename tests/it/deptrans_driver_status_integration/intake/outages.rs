@@ -49,11 +49,14 @@ on_each_broker! {
             proxy.set(mode);
             let before = world.kafka.committed_total();
             let all = send(500);
-            kafka_is(&app, "unavailable", Some(if mode == Mode::Close {
-                "database_unavailable"
-            } else {
-                "deadline_exceeded"
-            })).await;
+            eventually("the intake waits for the database", async || {
+                let ready = app.anonymous().get("readyz").await.json();
+                let row = |row: &&serde_json::Value| row["name"] == "kafka";
+                let row = ready["dependencies"].as_array().unwrap().iter().find(row).unwrap();
+                // Silence is a deadline that passes, or, when it goes on, no connection.
+                row["status"] == "unavailable"
+                    && (row["reason"] == "database_unavailable" || row["reason"] == "deadline_exceeded")
+            }).await;
             assert_eq!(world.kafka.committed_total(), before, "{mode:?}");
             proxy.set(Mode::Pass);
             eventually("all are committed", async || {

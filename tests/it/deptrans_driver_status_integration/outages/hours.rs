@@ -67,7 +67,8 @@ async fn after_hours_only_what_is_true_now_is_told_at_the_allowed_rate_and_on_li
     street.hours_pass(2).await;
     // Intake goes on: everybody's status changes three times more.
     for round in 0..3_u64 {
-        let status = |index: &u64| if (index + round) % 3 == 0 { "offline" } else { "busy" };
+        let status =
+            |index: &u64| if (index + round).is_multiple_of(3) { "offline" } else { "busy" };
         let changes: Vec<_> = drivers.iter().map(|index| (*index, status(index))).collect();
         street.go(&changes).await;
         assert_eq!(street.waiting().await, DRIVERS as i64);
@@ -88,7 +89,7 @@ async fn after_hours_only_what_is_true_now_is_told_at_the_allowed_rate_and_on_li
     street.drained().await;
     let told: Vec<_> = street.sandbox().all_reported().split_off(before);
     assert_eq!(told.len(), DRIVERS, "one report a driver");
-    let off_line = |index: &&u64| (**index + 2) % 3 == 0;
+    let off_line = |index: &&u64| (**index + 2).is_multiple_of(3);
     let on = DRIVERS - drivers.iter().filter(off_line).count();
     // Those who are being sent when the first of the others are taken may be overtaken.
     let first_on = told.iter().take(on).filter(|report| report.on_line).count();
