@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: loads customers into a database of its own and measures the release server on them
-# beside pgbench, and proxied orders beside nginx (docs/performance.md). QUICK=1: fewer customers, shorter. BENCH_CUSTOMERS: how many.
+# beside pgbench, proxied orders beside nginx, and update feeds (docs/performance.md). QUICK=1: fewer customers, shorter. BENCH_CUSTOMERS: how many.
 . "$(dirname "$0")/../tools/local/lib.sh"
 
 rows="${BENCH_CUSTOMERS:-$([ -n "${QUICK:-}" ] && echo 200000 || echo 5000000)}"
@@ -47,4 +47,5 @@ python3 benches/measure.py "$work" "$rows" "${postmaster:-0}"
 python3 benches/orders.py "$work"
 # The stand-ins have a build of their own: the release that is measured has none in it.
 cargo build -q --features sandbox
+python3 benches/updates.py "$work" "$FLEET_BIN" "${postmaster:-0}"
 exec python3 benches/mailing.py "$work" "$FLEET_BIN"

@@ -320,7 +320,7 @@ def table(results):
 
 def main():
     url = prepare()
-    command = [SANDBOX, "sandbox", "--listen", STAND_INS, "--drivers", str(ROWS), "--kafka-brokers", "none"]
+    command = [SANDBOX, "sandbox", "--listen", STAND_INS, "--drivers", str(ROWS), "--kafka", "none"]
     with open(f"{WORK}/stand-ins.log", "w", encoding="utf-8") as log:
         stand_ins = subprocess.Popen(command, stdout=log, stderr=log)
     await_stand_ins(stand_ins)

@@ -10,6 +10,6 @@ RUST_TEST_THREADS=1 tools/local/test.sh --test it "chaos::${1:-}" -- --nocapture
 echo
 echo "| scenario | seed | faults | selected | delivered | lost | doubled | seconds |"
 echo "| --- | --- | --- | --- | --- | --- | --- | --- |"
-grep -oE '\| [0-9] [^|]+\|.*' "$out" | sort -V || true
+grep -oE '\| [0-9]+[-0-9]* [^|]+\|.*' "$out" | sort -V || true
 grep '^chaos:' "$out" || true
 exit "$status"

@@ -1,5 +1,6 @@
 //! The policy every upstream call goes through, against the sandbox's stand-ins over real HTTP.
 
+mod city;
 mod drivers;
 mod feeds;
 mod fleet_parks;

@@ -207,12 +207,12 @@ impl Domain for Deptrans {
             ));
             let regions = Arc::new(Regions::new(&settings.regions));
             let directory = self.directory(platform, &outside, &settings).await?;
-            self.feeds.fill(Feeds::start(
-                platform,
-                &settings.feeds,
-                directory.clone(),
-                self.feeds_metrics.clone(),
-            )?);
+            // What it does beside the requests is begun once, also when a later step of a start fails.
+            if self.feeds.get().is_none() {
+                let metrics = self.feeds_metrics.clone();
+                let feeds = Feeds::start(platform, &settings.feeds, directory.clone(), metrics)?;
+                self.feeds.fill(feeds);
+            }
             self.checks.fill(Checks::new(
                 &settings.check,
                 database.clone(),

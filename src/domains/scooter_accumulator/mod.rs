@@ -28,7 +28,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use self::accumulators::Accumulators;
 use self::bookings::Bookings;
 use self::cabinets::Cabinets;
-use self::commands::{Commands, Wakes};
+use self::commands::{Commands, Drains, Wakes};
 use self::execute::Execution;
 use self::line::{Line, LineMetrics};
 use self::metrics::ScooterMetrics;
@@ -92,20 +92,36 @@ impl ScooterAccumulator {
             Error::new(Kind::Internal, "invalid_configuration", detail)
                 .with_source(format!("commands.{key}: {fault}"))
         })?;
-        let line = Arc::new(Line {
-            database: tools.database.clone(),
-            mqtt: platform.mqtt()?,
-            topics,
-            settings,
-            metrics: self.line_metrics.clone(),
-            outcomes: self.metrics.clone(),
-            wakes: Arc::new(Wakes::default()),
-            ask: Notify::new(),
-            stop: platform.shutdown.clone(),
-            runtime: platform.runtime.clone(),
+        let mqtt = platform.mqtt()?;
+        let mut opened = Err(Error::internal("the line to the cabinets was not opened"));
+        // Answers are heard until the last request has its own.
+        platform.background().spawn(|stop| {
+            let line = Arc::new(Line {
+                database: tools.database.clone(),
+                mqtt,
+                topics,
+                settings,
+                metrics: self.line_metrics.clone(),
+                outcomes: self.metrics.clone(),
+                wakes: Arc::new(Wakes::default()),
+                drains: Drains::default(),
+                ask: Notify::new(),
+                closing: platform.shutdown.clone(),
+                stop,
+                runtime: platform.runtime.clone(),
+            });
+            let mut work = None;
+            opened = line.open().map(|running| {
+                work = Some(running);
+                line
+            });
+            async move {
+                if let Some(work) = work {
+                    work.await;
+                }
+            }
         });
-        line.open()?;
-        Ok(line)
+        opened
     }
 }
 

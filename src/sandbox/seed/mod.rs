@@ -22,7 +22,7 @@ use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::upstream::{Answer, Call, Upstream, UpstreamMetrics, UpstreamSettings};
 
 const CUSTOMERS: u32 = 300;
-/// So many of the first drivers of the city have ids.
+/// So many of the first drivers of the city have ids, but for the very first: README binds his.
 const DRIVERS: u64 = 300;
 const DAYS: u32 = 90;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -102,7 +102,7 @@ async fn bind_drivers(base_url: &str, drivers: u64) -> anyhow::Result<u32> {
     let metrics = UpstreamMetrics::register(&Metrics::default());
     let api = api(base_url, "sandbox-driver", &metrics)?;
     let mut bound = 0;
-    for SandboxDriver { park_id, driver_id, license, .. } in (0..drivers).map(SandboxDriver::of) {
+    for SandboxDriver { park_id, driver_id, license, .. } in (1..drivers).map(SandboxDriver::of) {
         let Some(license) = license else { continue };
         let path = "/deptrans-driver-status-integration/driver/v1/deptrans-status/v1/id";
         let call = Call::post("bind_id", path, &json!({ "id": license.krt_id }))?.idempotent();

@@ -36,6 +36,9 @@ impl Operation {
         let path = self.template.trim_start_matches('/');
         let path = path.replace("{personal_phone_id}", NOBODY).replace("{order_id}", NOBODY);
         let path = path.replace("{contractor_id}", NOBODY).replace("{request_id}", NOBODY);
+        let path = path.replace("{driver_license_pd_id}", NOBODY).replace("{scooter_id}", NOBODY);
+        let path = path.replace("{cabinet_id}", NOBODY).replace("{accumulator_id}", NOBODY);
+        let path = path.replace("{booking_id}", NOBODY).replace("{command_id}", NOBODY);
         let path = path.replace("{mailing_id}", NOBODY).replace("{template_id}", NOBODY);
         let path = path.replace("{item_id}", "01890a5d-ac96-774b-bcce-b302099a8057");
         assert!(!path.contains('{'), "a parameter that this test does not know: {path}");

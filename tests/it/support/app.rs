@@ -121,6 +121,7 @@ pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
          [telemetry]\nlog = 'warn'\n\
          [database]\nurl = '{database}'\npool_size = 8\n\
          [kafka]\nbrokers = ''\n\
+         [mqtt]\nurl = 'mqtt://127.0.0.1:9'\n\
          [secrets]\ntoken_key = '{TOKEN_KEY}'\n\
          [deptrans_driver_status_integration.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n\
          [deptrans_driver_status_integration.sending]\nworkers = 0\n"

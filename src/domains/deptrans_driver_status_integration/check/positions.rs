@@ -20,7 +20,7 @@ const REMEMBERED: u64 = 300_000;
 /// Drivers who wait to be asked; with more, callers do without.
 const MOST_WANTED: usize = 20_000;
 /// One round takes no longer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// After a round that failed nobody asks for so long: callers do without at once.
 const HOLD_OFF: Duration = Duration::from_secs(1);
 

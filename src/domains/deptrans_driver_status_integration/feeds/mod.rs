@@ -20,6 +20,7 @@ mod tombstones;
 use std::sync::Arc;
 
 use actix_web::web::Bytes;
+use tokio::runtime::Handle;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::cursor::Position;
@@ -39,6 +40,8 @@ use crate::platform::error::Result;
 /// The feeds, as they are read.
 pub(super) struct Feeds {
     database: Database,
+    /// On which pieces of pages are read while others are written.
+    runtime: Handle,
     heads: Arc<Heads>,
     directory: Directory,
     metrics: FeedsMetrics,
@@ -78,7 +81,8 @@ impl Feeds {
             metrics.clone(),
             platform.shutdown.clone(),
         ));
-        Ok(Self { database, heads, directory, metrics })
+        let runtime = platform.runtime.clone();
+        Ok(Self { database, runtime, heads, directory, metrics })
     }
 
     /// A page of up to `limit` items behind `cursor`; from the beginning without.
@@ -95,7 +99,9 @@ impl Feeds {
         let mut from = None;
         if let Some(cursor) = cursor {
             let position = Position::decode(cursor, R::FEED)?;
-            if let Some(age) = self.heads.ends_at(R::FEED, position.seq) {
+            if !position.is_full_read()
+                && let Some(age) = self.heads.ends_at(R::FEED, position.seq)
+            {
                 self.metrics.of(R::FEED).empty.inc();
                 return Ok(Answer::Whole(pages::nothing_new(cursor, age)));
             }

@@ -2,7 +2,7 @@
 //!
 //! A page holds the answers of several statements, as if the caller had asked for as many shorter
 //! pages: what changes in between moves behind. When one of them fails, the page ends early, and the
-//! next poll learns why.
+//! next poll learns why. While a piece is written the next is read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use actix_web::web::Bytes;
 use futures_util::Stream;
 use jiff::Timestamp;
+use tokio::task::JoinHandle;
 
 use super::Feeds;
 use super::cursor::Position;
 use super::model::Shown;
-use super::store::Read;
+use super::store::{Followed, Read};
 use crate::platform::context::Context;
+use crate::platform::database::Connection;
 use crate::platform::error::{Error, Kind, Result};
 
 /// Most rows of one statement, and the longest that it may take: far longer than it does, and short
@@ -34,8 +36,12 @@ pub struct PageWriter<R> {
     /// Of the last one.
     updated_at: Option<Timestamp>,
     ended: bool,
-    rows: std::marker::PhantomData<R>,
+    /// The next piece, as it is read on another thread.
+    ahead: Option<Ahead<R>>,
 }
+
+/// When rows were asked for, and the rows.
+type Ahead<R> = (Instant, JoinHandle<Result<Read<R>>>);
 
 impl<R: Shown> PageWriter<R> {
     /// A page of up to `limit` items behind `from`, with its first piece; without `from` it is the first
@@ -58,16 +64,15 @@ impl<R: Shown> PageWriter<R> {
             written: 0,
             updated_at: None,
             ended: false,
-            rows: std::marker::PhantomData,
+            ahead: None,
         };
-        let began = Instant::now();
-        let read = page.read().await?;
+        let (asked_at, read) = page.read().await?;
         if from.is_none() {
             page.position.since = read.last_seq;
         }
         page.position.check(read.last_seq, read.forgotten_seq)?;
         page.count(&read, from);
-        let piece = page.piece(&read, br#"{"items":["#, began)?;
+        let piece = page.piece(&read, br#"{"items":["#, asked_at)?;
         Ok((page, piece))
     }
 
@@ -89,13 +94,12 @@ impl<R: Shown> PageWriter<R> {
     }
 
     async fn next(&mut self) -> Result<Bytes> {
-        let began = Instant::now();
-        let read = self
-            .read()
-            .await
-            .and_then(|read| self.position.check(read.last_seq, read.forgotten_seq).map(|()| read));
+        let read = self.read().await.and_then(|(asked_at, read)| {
+            self.position.check(read.last_seq, read.forgotten_seq)?;
+            Ok((asked_at, read))
+        });
         match read {
-            Ok(read) => self.piece(&read, b"", began),
+            Ok((asked_at, read)) => self.piece(&read, b"", asked_at),
             Err(error) => {
                 tracing::info!(code = error.code(), "a page of updates ends early");
                 let mut out = Vec::new();
@@ -105,14 +109,11 @@ impl<R: Shown> PageWriter<R> {
         }
     }
 
-    async fn read(&self) -> Result<Read<R>> {
-        let limit = i64::try_from(self.left.min(PIECE)).unwrap_or(i64::MAX);
-        let after = self.position.seq;
-        let read = async |connection: &mut _| R::read(connection, after, limit).await;
-        let deadline = self.context.deadline.at_most(PATIENCE);
-        let context = Context { deadline, ..self.context.clone() };
-        let read = self.feeds.database.transaction(&context, read).await;
-        read.map_err(|error| match error.kind() {
+    /// The rows behind the position: those that are read already, or those that are asked for now.
+    async fn read(&mut self) -> Result<(Instant, Read<R>)> {
+        let (asked_at, rows) = self.ahead.take().unwrap_or_else(|| self.ask());
+        let read = rows.await.map_err(Error::internal)?;
+        read.map(|read| (asked_at, read)).map_err(|error| match error.kind() {
             Kind::DeadlineExceeded if !self.context.deadline.has_passed() => {
                 Error::unavailable("database_unavailable", "The database does not answer.")
                     .with_retry_after(Duration::from_secs(1))
@@ -122,9 +123,33 @@ impl<R: Shown> PageWriter<R> {
         })
     }
 
-    fn piece(&mut self, read: &Read<R>, head: &[u8], began: Instant) -> Result<Bytes> {
+    /// Has the rows behind the position read. That ends by itself when nobody waits for it any more.
+    fn ask(&self) -> Ahead<R> {
+        let limit = i64::try_from(self.left.min(PIECE)).unwrap_or(i64::MAX);
+        let (after, database) = (self.position.seq, self.feeds.database.clone());
+        let deadline = self.context.deadline.at_most(PATIENCE);
+        let context = Context { deadline, ..self.context.clone() };
+        let rows = self.feeds.runtime.spawn(async move {
+            let read = async |connection: &mut Connection| R::read(connection, after, limit).await;
+            database.transaction(&context, read).await
+        });
+        (Instant::now(), rows)
+    }
+
+    fn piece(&mut self, read: &Read<R>, head: &[u8], asked_at: Instant) -> Result<Bytes> {
         let mut out = Vec::with_capacity(256 + 320 * read.rows.len());
         out.extend_from_slice(head);
+        let at_end = read.rows.len() < self.left.min(PIECE);
+        self.left -= read.rows.len();
+        if at_end {
+            self.position.seq = read.last_seq;
+        } else if let Some(last) = read.rows.last() {
+            self.position.seq = last.seq();
+        }
+        let more = self.position.seq < read.last_seq;
+        if more && self.left > 0 {
+            self.ahead = Some(self.ask());
+        }
         for row in &read.rows {
             if self.written > 0 {
                 out.push(b',');
@@ -136,17 +161,9 @@ impl<R: Shown> PageWriter<R> {
                 .map_err(Error::internal)?;
             self.written += 1;
         }
-        let at_end = read.rows.len() < self.left.min(PIECE);
-        if let Some(last) = read.rows.last() {
-            (self.position.seq, self.updated_at) = (last.seq(), Some(last.updated_at()));
-        }
-        if at_end {
-            self.position.seq = read.last_seq;
-        }
-        self.left -= read.rows.len();
-        let more = self.position.seq < read.last_seq;
+        self.updated_at = read.rows.last().map(Followed::updated_at).or(self.updated_at);
         if !more || self.left == 0 {
-            self.end(&mut out, more, began.elapsed())?;
+            self.end(&mut out, more, asked_at.elapsed())?;
         }
         Ok(out.into())
     }

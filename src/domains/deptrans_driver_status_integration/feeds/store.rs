@@ -66,7 +66,7 @@ impl<R> Read<R> {
 }
 
 /// A row that pollers follow.
-pub trait Followed: Sized + 'static {
+pub trait Followed: Sized + Send + 'static {
     /// Its feed.
     const FEED: Feed;
 
@@ -78,7 +78,7 @@ pub trait Followed: Sized + 'static {
         connection: &mut Connection,
         after: i64,
         limit: i64,
-    ) -> impl Future<Output = Result<Read<Self>>>;
+    ) -> impl Future<Output = Result<Read<Self>>> + Send;
 
     /// The number of its last change.
     fn seq(&self) -> i64;

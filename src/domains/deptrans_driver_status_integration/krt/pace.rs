@@ -8,14 +8,14 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use diesel::OptionalExtension as _;
 use diesel::sql_types::{Double, Integer, Nullable};
+use diesel::{OptionalExtension as _, QueryResult};
 use diesel_async::RunQueryDsl;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use crate::platform::context::{Context, Deadline};
-use crate::platform::database::{Database, prepared_statement};
+use crate::platform::database::{BatchedStatement, Connection, Database, prepared_statement};
 use crate::platform::error::{Error, Result};
 
 /// One claim takes slots for this part of a second at most.
@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_mins(10);
 prepared_statement! {
     /// Slots, if the first comes within the caller's patience: how long until then, in seconds. It also
     /// tells the other instances how long ago KRT answered this one.
-    struct ClaimSlots<'a> returns Double;
+    struct ClaimStatement<'a> returns Double;
     "WITH wanted AS (SELECT make_interval(secs => ",
     interval: &'a f64 => Double,
     "::float8) AS every, ",
@@ -46,6 +46,49 @@ prepared_statement! {
      FROM wanted WHERE next_at <= clock_timestamp() + make_interval(secs => ",
     patience: f64 => Double,
     "::float8) RETURNING extract(epoch FROM next_at - every * slots - clock_timestamp())::float8",
+}
+
+/// A claim, as it goes down a lane of its own: it is asked for often, and callers wait for it. What a
+/// crash of the database forgets of it costs no more than a small burst.
+struct ClaimSlots;
+
+struct Claim {
+    interval: f64,
+    count: i32,
+    saved: i32,
+    answered_ago: Option<f64>,
+    patience: f64,
+}
+
+impl BatchedStatement for ClaimSlots {
+    type Input = Claim;
+    type Output = Option<f64>;
+    type Key = ();
+
+    const NAME: &'static str = "krt_pace";
+    const LANE: &'static str = "krt_pace";
+    const LANE_OPTIONS: &'static str = " -c synchronous_commit=off";
+    const MAX: usize = 1;
+    const REPEATABLE: bool = false;
+
+    fn key(_: &Claim) -> Option<()> {
+        None
+    }
+
+    async fn run(mut connection: &Connection, inputs: &[Claim]) -> QueryResult<Vec<Option<f64>>> {
+        let mut waits = Vec::with_capacity(inputs.len());
+        for claim in inputs {
+            let statement = ClaimStatement {
+                interval: &claim.interval,
+                count: claim.count,
+                saved: claim.saved,
+                answered_ago: claim.answered_ago,
+                patience: claim.patience,
+            };
+            waits.push(statement.get_result(&mut connection).await.optional()?);
+        }
+        Ok(waits)
+    }
 }
 
 prepared_statement! {
@@ -80,12 +123,21 @@ pub(super) struct Pace {
 struct Slots {
     claimed_at: Instant,
     next: Instant,
+    count: u32,
     left: u32,
 }
 
 impl Slots {
     fn none() -> Self {
-        Self { claimed_at: Instant::now(), next: Instant::now(), left: 0 }
+        Self { claimed_at: Instant::now(), next: Instant::now(), count: 0, left: 0 }
+    }
+
+    /// How many to claim next: as many as wait, and twice as many as these when they were used up
+    /// quickly.
+    fn wanted(&self, waiting: u32, now: Instant) -> u32 {
+        let quickly = Duration::from_secs(1) / CLAIM;
+        let was_quick = self.left == 0 && now.duration_since(self.claimed_at) < quickly;
+        if was_quick { waiting.max(self.count.saturating_mul(2)) } else { waiting }
     }
 
     /// The next slot whose time is not over.
@@ -116,7 +168,8 @@ impl Pace {
         }
     }
 
-    /// Waits until one call may leave. `answered_at` is when KRT last answered this process.
+    /// Waits until one call may leave. `answered_at` is when KRT last answered this process. To be called
+    /// on a thread that runs local tasks.
     pub async fn slot(
         &self,
         deadline: Deadline,
@@ -129,7 +182,9 @@ impl Pace {
                 let mut slots = lock.map_err(|_| NoSlot::TooLate)?;
                 let mut at = slots.take(self.every, Instant::now());
                 if at.is_none() {
-                    *slots = self.claim(deadline, answered_at).await?;
+                    let waiting = AtomicU32::load(&self.waiting, Ordering::Relaxed);
+                    let count = slots.wanted(waiting, Instant::now()).clamp(1, self.most);
+                    *slots = self.claim(count, deadline, answered_at).await?;
                     at = slots.take(self.every, Instant::now());
                 }
                 at
@@ -146,16 +201,14 @@ impl Pace {
         }
     }
 
-    /// Claims as many slots as there are callers that wait for one.
     async fn claim(
         &self,
+        count: u32,
         deadline: Deadline,
         answered_at: Option<Instant>,
     ) -> Result<Slots, NoSlot> {
-        let count = AtomicU32::load(&self.waiting, Ordering::Relaxed).clamp(1, self.most);
-        let interval = self.every.as_secs_f64();
-        let statement = ClaimSlots {
-            interval: &interval,
+        let claim = Claim {
+            interval: self.every.as_secs_f64(),
             count: i32::try_from(count).unwrap_or(1),
             saved: self.saved,
             answered_ago: answered_at.map(|at| at.elapsed().as_secs_f64()),
@@ -163,13 +216,8 @@ impl Pace {
         };
         let sent = Instant::now();
         let context = Context::background("krt pace", deadline.remaining().min(PATIENCE));
-        let wait: Option<f64> = self
-            .database
-            .transaction(&context, async |connection| {
-                Ok(statement.get_result(connection).await.optional()?)
-            })
-            .await
-            .map_err(NoSlot::Database)?;
+        let claimed = self.database.batched::<ClaimSlots>(&context, claim).await;
+        let wait = claimed.map_err(NoSlot::Database)?;
         let wait = wait.ok_or(NoSlot::TooLate)?;
         let now = Instant::now();
         let next = if wait >= 0.0 {
@@ -179,7 +227,7 @@ impl Pace {
         };
         // A claim that took long may have been answered long ago.
         let claimed_at = if sent.elapsed() > LATE { sent } else { now };
-        Ok(Slots { claimed_at, next, left: count })
+        Ok(Slots { claimed_at, next, count, left: count })
     }
 
     /// KRT wants no call of anybody before that has passed. Slots that were claimed before are given up
@@ -222,7 +270,7 @@ mod tests {
     #[test]
     fn slots_come_one_by_one_and_those_of_a_burst_at_once() {
         let now = Instant::now();
-        let mut slots = Slots { claimed_at: now, next: now - EVERY * 2, left: 4 };
+        let mut slots = Slots { claimed_at: now, next: now - EVERY * 2, count: 4, left: 4 };
         let taken: Vec<_> = std::iter::from_fn(|| slots.take(EVERY, now)).collect();
         assert_eq!(taken, [now, now, now, now + EVERY]);
     }
@@ -230,8 +278,19 @@ mod tests {
     #[test]
     fn a_slot_whose_time_is_over_is_given_up() {
         let now = Instant::now();
-        let mut slots = Slots { claimed_at: now, next: now, left: 10 };
+        let mut slots = Slots { claimed_at: now, next: now, count: 10, left: 10 };
         assert_eq!(slots.take(EVERY, now + Duration::from_millis(850)), Some(now + EVERY * 4));
         assert_eq!(slots.take(EVERY, now + Duration::from_mins(1)), None);
+    }
+
+    #[test]
+    fn more_are_claimed_when_they_are_used_up_quickly() {
+        let now = Instant::now();
+        let used = Slots { claimed_at: now, next: now, count: 10, left: 0 };
+        assert_eq!(used.wanted(3, now), 20);
+        assert_eq!(used.wanted(30, now), 30);
+        assert_eq!(used.wanted(3, now + Duration::from_millis(50)), 3);
+        let given_up = Slots { left: 1, ..used };
+        assert_eq!(given_up.wanted(3, now), 3);
     }
 }

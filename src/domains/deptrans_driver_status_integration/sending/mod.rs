@@ -44,6 +44,10 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Workers but the first look at an idle queue so many times more rarely.
 const RARELY: u32 = 10;
+/// Why statuses wait for something other than KRT: what is down.
+const DATABASE: &str = "database_unavailable";
+const TRACKSTORY: &str = "trackstory_unavailable";
+const PERSONAL: &str = "personal_unavailable";
 /// A batch is given up this long before its lease is over.
 const SPARE: Duration = Duration::from_secs(1);
 
@@ -94,7 +98,7 @@ impl Sender {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::debug!(code = error.code(), cause = error.chain(), "nothing is sent");
-                    self.rest.trouble("database_unavailable");
+                    self.rest.trouble(DATABASE);
                     continue;
                 }
             };
@@ -171,9 +175,7 @@ impl Sender {
             }
         }
         self.metrics.leases_lost(ways.len().saturating_sub(settled.len()));
-        if !ways.iter().any(Way::was_held_up) {
-            self.rest.well();
-        }
+        self.rest.well(DATABASE);
         Ok(())
     }
 
@@ -221,9 +223,10 @@ impl Rest {
         }
     }
 
-    fn well(&self) {
+    /// What that was about is well.
+    fn well(&self, reason: &'static str) {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if resting.reason.is_some() {
+        if resting.reason == Some(reason) {
             *resting = Resting::default();
             tracing::info!("statuses are sent again");
         }
@@ -234,5 +237,25 @@ impl Rest {
         let resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let left = resting.until?.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_rest_while_something_is_down_until_that_is_well() {
+        let rest = Rest::default();
+        assert_eq!(rest.pause(), None);
+        rest.trouble(TRACKSTORY);
+        assert!(rest.pause().is_some_and(|pause| pause <= FIRST_PAUSE));
+        // Others that meet the same trouble do not make it longer.
+        rest.trouble(TRACKSTORY);
+        assert!(rest.pause().is_some_and(|pause| pause <= FIRST_PAUSE));
+        rest.well(PERSONAL);
+        assert!(rest.pause().is_some(), "that is not what it is about");
+        rest.well(TRACKSTORY);
+        assert_eq!(rest.pause(), None);
     }
 }

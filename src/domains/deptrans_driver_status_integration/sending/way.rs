@@ -10,9 +10,9 @@ use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::Sender;
 use super::shifts::Answered;
 use super::store::{Entry, Rest, Settlement, Whereabouts, find_ids};
+use super::{DATABASE, PERSONAL, Sender, TRACKSTORY};
 use crate::domains::deptrans_driver_status_integration::krt::NoOutcome;
 use crate::platform::context::Context;
 use crate::platform::database::PackedId;
@@ -51,8 +51,6 @@ pub(super) struct Way {
     id: Option<SecretString>,
     number: Option<SecretString>,
     fate: Option<Fate>,
-    /// Something other than the regulator was down.
-    held_up: bool,
 }
 
 impl Way {
@@ -64,13 +62,7 @@ impl Way {
             id: None,
             number: None,
             fate: None,
-            held_up: false,
         }
-    }
-
-    /// Whether it waits for something other than the regulator.
-    pub fn was_held_up(&self) -> bool {
-        self.held_up
     }
 
     /// What became of it; it waits where nothing did.
@@ -150,16 +142,16 @@ impl Trip<'_> {
     pub async fn go(&mut self, ctx: &Context) {
         self.ask_categories();
         if let Err(error) = self.ask_regions(ctx).await {
-            self.wait_for("trackstory_unavailable", &error);
+            self.wait_for(TRACKSTORY, &error);
             return;
         }
         self.ask_licenses();
         if let Err(error) = self.ask_ids(ctx).await {
-            self.wait_for("database_unavailable", &error);
+            self.wait_for(DATABASE, &error);
             return;
         }
         if let Err(error) = self.ask_numbers(ctx).await {
-            self.wait_for("personal_unavailable", &error);
+            self.wait_for(PERSONAL, &error);
             return;
         }
         self.report(ctx).await;
@@ -199,6 +191,7 @@ impl Trip<'_> {
         let asked: Vec<_> =
             texts.iter().map(|(park_id, driver_id)| DriverRef { park_id, driver_id }).collect();
         let found = self.sender.trackstory.positions(ctx, &asked).await?;
+        self.sender.rest.well(TRACKSTORY);
         let positions: HashMap<(&str, &str), _> = found
             .iter()
             .map(|found| ((found.park_id.as_str(), found.driver_id.as_str()), found))
@@ -258,6 +251,7 @@ impl Trip<'_> {
         licenses.dedup();
         let personal = &self.sender.personal;
         let numbers = personal.bulk_retrieve(ctx, PersonalKind::DriverLicenses, &licenses).await?;
+        self.sender.rest.well(PERSONAL);
         for way in self.open() {
             let number = way.license.as_ref().and_then(|license| numbers.get(&*license.text()));
             way.number = number.cloned();
@@ -331,7 +325,6 @@ impl Trip<'_> {
         tracing::debug!(reason, %error, "statuses wait");
         for way in self.open() {
             way.fate = Some(Fate::Back(reason));
-            way.held_up = true;
         }
         self.sender.rest.trouble(reason);
     }

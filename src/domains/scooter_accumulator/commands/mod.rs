@@ -19,7 +19,7 @@ pub use self::kind::CommandKind;
 pub use self::model::{Answer, Failure, Witness};
 pub use self::payload::payload;
 pub use self::routes::mount;
-pub use self::sending::{Sending, drain, mark, send};
+pub use self::sending::{Drains, Sending, drain, mark, send, send_and_drain};
 pub use self::service::{Commands, broker_unavailable, cabinet_offline};
 pub use self::settings::{CommandSettings, Topics};
 pub use self::status::{CommandEvent, CommandStatus};

@@ -1,6 +1,8 @@
 //! Sending: the cabinet's turn, the mark, the publication. What is marked is sent now or never.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -30,6 +32,53 @@ pub struct Sending {
     /// On the monotonic clock, from before the mark was asked for: a process that was stopped
     /// meanwhile sees that it is late.
     deadline: Instant,
+}
+
+impl Sending {
+    /// Whether it is this command.
+    pub fn is_of(&self, command: Uuid) -> bool {
+        self.marked.id == command
+    }
+}
+
+/// Cabinets whose waiting commands are being sent by this process; true: there was another request
+/// to do so meanwhile.
+#[derive(Default)]
+pub struct Drains(Mutex<HashMap<CabinetId, bool>>);
+
+impl Drains {
+    /// Whether the caller is the one who does it.
+    fn begin(&self, cabinet: &CabinetId) -> bool {
+        match self.lock().entry(cabinet.clone()) {
+            Entry::Occupied(mut runs) => {
+                runs.insert(true);
+                false
+            }
+            Entry::Vacant(free) => {
+                free.insert(false);
+                true
+            }
+        }
+    }
+
+    /// Whether nothing more was requested; then it has ended.
+    fn end(&self, cabinet: &CabinetId) -> bool {
+        let mut drains = self.lock();
+        if drains.get(cabinet) == Some(&true) {
+            drains.insert(cabinet.clone(), false);
+            return false;
+        }
+        drains.remove(cabinet);
+        true
+    }
+
+    fn give_up(&self, cabinet: &CabinetId) {
+        self.lock().remove(cabinet);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CabinetId, bool>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Marks what goes first at a cabinet, if the cabinet takes something now. The caller holds its row.
@@ -119,9 +168,12 @@ async fn take_back(line: &Line, sending: &Sending) {
 /// Sends what waits for a cabinet, each in its turn, until nothing waits; to be run where nobody drops
 /// it. What is not sent when it gives up is found by whoever looks after what is due.
 pub async fn drain(line: Arc<Line>, cabinet: CabinetId) {
+    if !line.drains.begin(&cabinet) {
+        return;
+    }
     loop {
         if line.stop.has_come() || !line.mqtt.is_up() {
-            return;
+            return line.drains.give_up(&cabinet);
         }
         let pause = match next(&line, &cabinet).await {
             Ok(Turn::Send(sending)) => {
@@ -129,16 +181,22 @@ pub async fn drain(line: Arc<Line>, cabinet: CabinetId) {
                 continue;
             }
             Ok(Turn::Wait(pause)) => pause,
-            Ok(Turn::Nothing) => return,
+            Ok(Turn::Nothing) if line.drains.end(&cabinet) => return,
+            Ok(Turn::Nothing) => continue,
             Err(error) => {
                 tracing::warn!(code = error.code(), "commands wait for whoever looks after them");
-                return;
+                return line.drains.give_up(&cabinet);
             }
         };
-        if line.stop.wait_or(pause).await {
-            return;
-        }
+        // Whatever is requested now is seen by the next look.
+        line.stop.wait_or(pause).await;
     }
+}
+
+/// Sends what is marked, and then what waits behind it.
+pub async fn send_and_drain(line: Arc<Line>, sending: Sending, cabinet: CabinetId) {
+    send(&line, sending).await;
+    drain(line, cabinet).await;
 }
 
 /// What to do next at a cabinet.
@@ -165,4 +223,20 @@ async fn next(line: &Line, cabinet: &CabinetId) -> Result<Turn> {
             })
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_comes_while_it_runs_is_not_lost() {
+        let drains = Drains::default();
+        let cabinet = CabinetId::parse("c").unwrap();
+        assert!(drains.begin(&cabinet));
+        assert!(!drains.begin(&cabinet));
+        assert!(!drains.end(&cabinet), "it looks once more");
+        assert!(drains.end(&cabinet));
+        assert!(drains.begin(&cabinet));
+    }
 }

@@ -72,7 +72,11 @@ impl Commands {
                 .await?;
             match written {
                 Some(Some(sending)) => {
-                    line.runtime.spawn(send_and_drain(Arc::clone(&line), sending, cabinet));
+                    line.runtime.spawn(sending::send_and_drain(
+                        Arc::clone(&line),
+                        sending,
+                        cabinet,
+                    ));
                 }
                 Some(None) => {
                     line.runtime.spawn(sending::drain(Arc::clone(&line), cabinet));
@@ -101,12 +105,6 @@ impl Commands {
             || Error::not_found("command_not_found", "This cabinet was given no such command."),
         )
     }
-}
-
-/// Sends what is marked, and then what waits behind it.
-async fn send_and_drain(line: Arc<Line>, sending: Sending, cabinet: CabinetId) {
-    sending::send(&line, sending).await;
-    sending::drain(line, cabinet).await;
 }
 
 async fn write(

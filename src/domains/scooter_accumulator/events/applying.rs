@@ -25,9 +25,9 @@ const SET_BACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// What came of an event, as the metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applied {
+pub enum Outcome {
     /// It changed something, or showed that all is as it was.
-    Applied,
+    News,
     /// It was applied before.
     Duplicate,
     /// Its cabinet is not ours.
@@ -36,10 +36,10 @@ pub enum Applied {
     UnknownCommand,
 }
 
-impl Applied {
+impl Outcome {
     pub fn name(self) -> &'static str {
         match self {
-            Self::Applied => "applied",
+            Self::News => "applied",
             Self::Duplicate => "duplicate",
             Self::UnknownCabinet => "unknown_cabinet",
             Self::UnknownCommand => "unknown_command",
@@ -54,12 +54,12 @@ pub async fn apply(
     cabinet: &CabinetId,
     event: &Event,
     effects: &mut Effects,
-) -> Result<Applied> {
+) -> Result<Outcome> {
     let Some(noted) = store::note(connection, cabinet, event.id.as_str()).await? else {
-        return Ok(Applied::UnknownCabinet);
+        return Ok(Outcome::UnknownCabinet);
     };
     if !noted.is_new {
-        return Ok(Applied::Duplicate);
+        return Ok(Outcome::Duplicate);
     }
     let work = Work { line, cabinet, at: event.at, cell_count: noted.cell_count };
     let is_fresh = noted.said_at.is_none_or(|said_at| event.at >= said_at);
@@ -88,7 +88,7 @@ pub async fn apply(
             return work.answer(connection, result, &noted, sign, effects).await;
         }
     }
-    Ok(Applied::Applied)
+    Ok(Outcome::News)
 }
 
 struct Work<'a> {
@@ -108,7 +108,7 @@ impl Work<'_> {
         noted: &Noted,
         sign: Sign<'_>,
         effects: &mut Effects,
-    ) -> Result<Applied> {
+    ) -> Result<Outcome> {
         let find = self.line.find();
         let command = match result.command_id {
             Some(id) => find.by_id(connection, id).await?,
@@ -143,7 +143,7 @@ impl Work<'_> {
         self.report(connection, &reports).await?;
         let Some(command) = &mut command else {
             settling::review_cabinet(connection, self.cabinet, effects).await?;
-            return Ok(if is_poll { Applied::Applied } else { Applied::UnknownCommand });
+            return Ok(if is_poll { Outcome::News } else { Outcome::UnknownCommand });
         };
         let answer = Answer {
             ok: result.ok,
@@ -154,7 +154,7 @@ impl Work<'_> {
         let ending = Ending::answered(answer, opened);
         settling::end_command(self.line, connection, command, ending, effects).await?;
         settling::review_cabinet(connection, self.cabinet, effects).await?;
-        Ok(Applied::Applied)
+        Ok(Outcome::News)
     }
 
     /// Writes down what the cabinet says of its cells, where it is news, and moves what is elsewhere
@@ -181,9 +181,9 @@ impl Work<'_> {
         let mut locked = self.lock(connection, &changes).await?;
         self.take_out(connection, &changes, &mut locked).await?;
         self.put_in(connection, &changes, &mut locked).await?;
-        let charges: Vec<(&AccumulatorId, i16)> =
+        let levels: Vec<(&AccumulatorId, i16)> =
             changes.charges.iter().map(|(id, charge)| (id, *charge)).collect();
-        places::set_charges(connection, &charges).await
+        places::set_charges(connection, &levels).await
     }
 
     /// Locks every accumulator that changes, in the order of their ids.
@@ -235,7 +235,7 @@ impl Work<'_> {
         let bookings = store::bookings_of(connection, self.cabinet, &ids).await?;
         let mut reported = Vec::new();
         let mut unknown = Vec::new();
-        let mut charges = Vec::new();
+        let mut levels = Vec::new();
         for (cell, id, charge) in &changes.came {
             let to = Place::cell(self.cabinet.clone(), *cell);
             let Some(accumulator) = take(locked, id) else {
@@ -243,7 +243,7 @@ impl Work<'_> {
                 continue;
             };
             if let Some(charge) = charge.filter(|charge| *charge != accumulator.get().charge) {
-                charges.push((id, charge));
+                levels.push((id, charge));
             }
             let from_technician = matches!(accumulator.get().place, Some(Place::Contractor(_)));
             // From a scooter, or another cabinet: something happened that nobody told.
@@ -271,7 +271,7 @@ impl Work<'_> {
             let new = Accumulator { id, charge, place, flagged: true, version: 1 };
             places::create(connection, &new, Cause::of(MoveKind::Reported)).await?;
         }
-        places::set_charges(connection, &charges).await
+        places::set_charges(connection, &levels).await
     }
 }
 

@@ -28,10 +28,9 @@ pub fn compare(reports: &[&CellReport], inside: &Inside) -> Changes {
     for report in reports {
         let thought = inside.get(&report.n);
         match (report.state, &report.accumulator_id) {
-            // Nobody knows what is behind an open door.
-            (CellState::Open, _) => {}
-            // Something is in there, or it cannot tell.
-            (CellState::Charging | CellState::Charged | CellState::Broken, None) => {}
+            // Nobody knows what is behind an open door; or something is in there, or it cannot tell.
+            (CellState::Open, _)
+            | (CellState::Charging | CellState::Charged | CellState::Broken, None) => {}
             (CellState::Empty, _) => {
                 if let Some((id, _)) = thought.filter(|(id, _)| !reported.contains(id)) {
                     changes.gone.push((report.n, id.clone()));

@@ -149,8 +149,8 @@ pub async fn note(
     cabinet: &CabinetId,
     event: &str,
 ) -> Result<Option<Noted>> {
-    let statement = Note { cabinet: cabinet.as_str(), event };
     type Row = (i32, Option<SqlTimestamp>, Option<Uuid>, bool, bool);
+    let statement = Note { cabinet: cabinet.as_str(), event };
     let row: Option<Row> = statement.get_result(connection).await.optional()?;
     Ok(row.map(|(cell_count, said_at, asked, just_asked, is_new)| Noted {
         cell_count,

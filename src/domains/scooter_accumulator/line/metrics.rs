@@ -39,8 +39,8 @@ impl LineMetrics {
             ),
             events: metrics.counters(
                 "scooter_accumulator_events_total",
-                "Events of cabinets by type and outcome: applied, duplicate, late (nothing of it was \
-                 news), unknown_command, or why they were dropped",
+                "Events of cabinets by type and outcome: applied, duplicate, unknown_command, or why they \
+                 were dropped",
                 &["type", "outcome"],
             ),
             applied: metrics.latency(

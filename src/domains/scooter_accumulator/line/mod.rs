@@ -2,13 +2,15 @@
 
 mod metrics;
 
+use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 pub use self::metrics::LineMetrics;
-use super::commands::{CommandSettings, Find, Topics, Wakes};
+use super::commands::{CommandSettings, Drains, Find, Topics, Wakes};
 use super::metrics::ScooterMetrics;
 use super::{events, polling, settling};
 use crate::platform::database::Database;
@@ -26,8 +28,12 @@ pub struct Line {
     /// What becomes of bookings.
     pub outcomes: ScooterMetrics,
     pub wakes: Arc<Wakes>,
+    pub drains: Drains,
     /// Wakes the polling: a cabinet is to be asked soon.
     pub ask: Notify,
+    /// The process stops: nothing new is begun.
+    pub closing: Shutdown,
+    /// The last request was answered: what was begun ends.
     pub stop: Shutdown,
     /// Where work runs that no caller may drop.
     pub runtime: Handle,
@@ -39,17 +45,22 @@ impl Line {
         Find { answer: self.settings.answer() }
     }
 
-    /// Subscribes to what cabinets say, and looks after commands and bookings until the process stops.
+    /// Subscribes to what cabinets say, and looks after commands and bookings until the process stops;
+    /// what is awaited ends with that.
     ///
     /// # Errors
     /// The topic cannot be subscribed to.
-    pub fn open(self: &Arc<Self>) -> Result<()> {
+    pub fn open(self: &Arc<Self>) -> Result<impl Future<Output = ()> + use<>> {
         let messages = self.mqtt.subscribe(&self.topics.events.filter())?;
         let waking = Arc::clone(&self.wakes).run(self.database.clone(), self.stop.clone());
-        self.runtime.spawn(waking);
-        self.runtime.spawn(events::run(Arc::clone(self), messages));
-        self.runtime.spawn(settling::sweep(Arc::clone(self)));
-        self.runtime.spawn(polling::run(Arc::clone(self)));
-        Ok(())
+        let work = [
+            self.runtime.spawn(waking),
+            self.runtime.spawn(events::run(Arc::clone(self), messages)),
+            self.runtime.spawn(settling::sweep(Arc::clone(self))),
+            self.runtime.spawn(polling::run(Arc::clone(self))),
+        ];
+        Ok(async move {
+            join_all(work).await;
+        })
     }
 }

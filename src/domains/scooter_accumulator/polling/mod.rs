@@ -51,12 +51,12 @@ struct Claimed {
 
 /// Asks until the process stops.
 pub async fn run(line: Arc<Line>) {
-    let mut link = line.mqtt.link();
+    let mut state = line.mqtt.link();
     let mut up_since: Option<Instant> = None;
     let mut looked = Instant::now();
     let mut told = false;
     loop {
-        let is_up = link.borrow_and_update().up;
+        let is_up = state.borrow_and_update().up;
         up_since = if is_up { up_since.or_else(|| Some(Instant::now())) } else { None };
         let mut more = false;
         if let Some(since) = up_since {
@@ -82,7 +82,7 @@ pub async fn run(line: Arc<Line>) {
         }
         let pause = if more { EVERY / 10 } else { EVERY };
         tokio::select! {
-            () = line.stop.wait() => return,
+            () = line.closing.wait() => return,
             () = line.ask.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }

@@ -84,8 +84,12 @@ pub fn review(facts: &BookingFacts, overdue: bool) -> Review {
     let mut after: Vec<Option<Outcome>> = Vec::with_capacity(facts.cells.len());
     for cell in &facts.cells {
         let outcome = match (cell.outcome, facts.kind) {
-            (Some(Outcome::Opened), BookingKind::Pickup) => picked_up(facts, cell, &mut review),
-            (Some(Outcome::Opened), BookingKind::Return) => returned(facts, cell, &mut review),
+            (Some(Outcome::Opened), BookingKind::Pickup) => {
+                Some(picked_up(facts, cell, &mut review))
+            }
+            (Some(Outcome::Opened), BookingKind::Return) => {
+                Some(returned(facts, cell, &mut review))
+            }
             (outcome, _) => outcome,
         };
         let outcome = match (outcome, facts.kind) {
@@ -102,9 +106,9 @@ pub fn review(facts: &BookingFacts, overdue: bool) -> Review {
     review
 }
 
-fn picked_up(facts: &BookingFacts, cell: &CellFacts, review: &mut Review) -> Option<Outcome> {
+fn picked_up(facts: &BookingFacts, cell: &CellFacts, review: &mut Review) -> Outcome {
     let holds_named = cell.named.is_some() && cell.holds == cell.named;
-    Some(match cell.state {
+    match cell.state {
         CellState::Open => {
             if holds_named && let Some(named) = &cell.named {
                 review.moves.push(Move::ToTechnician(named.clone()));
@@ -122,11 +126,11 @@ fn picked_up(facts: &BookingFacts, cell: &CellFacts, review: &mut Review) -> Opt
         },
         // Shut or not, and with what: it cannot tell.
         CellState::Broken => Outcome::Opened,
-    })
+    }
 }
 
-fn returned(facts: &BookingFacts, cell: &CellFacts, review: &mut Review) -> Option<Outcome> {
-    Some(match cell.state {
+fn returned(facts: &BookingFacts, cell: &CellFacts, review: &mut Review) -> Outcome {
+    match cell.state {
         // Shut, but with nothing in it yet: what is put in may take a moment to be seen.
         CellState::Open | CellState::Broken | CellState::Empty => Outcome::Opened,
         CellState::Charging | CellState::Charged => match unnamed(facts, cell) {
@@ -137,7 +141,7 @@ fn returned(facts: &BookingFacts, cell: &CellFacts, review: &mut Review) -> Opti
             None if cell.holds.is_some() => Outcome::Returned,
             None => Outcome::Opened,
         },
-    })
+    }
 }
 
 /// The booking's accumulator, where something is in its cell that the cabinet does not name.

@@ -55,7 +55,7 @@ pub async fn run(line: Arc<Line>) {
         }
         // Instances that started together do not look all at once.
         let pause = EVERY.mul_f64(0.75 + 0.5 * rand::random::<f64>());
-        if line.stop.wait_or(pause).await {
+        if line.closing.wait_or(pause).await {
             return;
         }
     }
@@ -71,13 +71,15 @@ async fn round(line: &Arc<Line>) -> Result<()> {
             Ok((commands, store::overdue(connection, BATCH).await?))
         })
         .await?;
+    // One that fails does not keep the others waiting.
+    let mut outcome = Ok(());
     for (command, cabinet) in commands {
-        look_after(line, command, &cabinet).await?;
+        outcome = outcome.and(look_after(line, command, &cabinet).await);
     }
     for (booking, cabinet) in bookings {
-        settle(line, booking, &cabinet).await?;
+        outcome = outcome.and(settle(line, booking, &cabinet).await);
     }
-    Ok(())
+    outcome
 }
 
 async fn look_after(line: &Arc<Line>, command: Uuid, cabinet: &CabinetId) -> Result<()> {

@@ -58,3 +58,28 @@ async fn bad_queries_are_refused() {
         }
     }
 }
+
+#[actix_web::test]
+async fn after_a_restore_all_pollers_can_be_told_to_begin_anew() {
+    let world = World::start().await;
+    world.fill(5).await;
+    let old = world.page(BINDINGS, None, 2).await.cursor;
+    let end = world.read(BINDINGS, None).await.cursor.unwrap();
+    // As docs/operations.md says.
+    let expire = "UPDATE deptrans.feeds SET last_seq = last_seq + 1000000000, \
+         forgotten_seq = last_seq + 1000000000";
+    world.database().execute(expire).await;
+    crate::support::eventually("it is noticed", async || {
+        world.caller.get(&path(BINDINGS, Some(&end), 10)).await.status == 410
+    })
+    .await;
+    world.caller.get(&path(BINDINGS, Some(&old), 10)).await.problem(410, "cursor_expired");
+    let again = world.read(BINDINGS, None).await;
+    assert_eq!(again.items.len(), 5);
+    world.change("license-1", "after").await;
+    let cursor = again.cursor.unwrap();
+    crate::support::eventually("a change comes", async || {
+        world.page(BINDINGS, Some(&cursor), 10).await.items.len() == 1
+    })
+    .await;
+}

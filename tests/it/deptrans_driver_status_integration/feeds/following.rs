@@ -14,8 +14,9 @@ use crate::support::{PATIENCE, eventually};
 const WRITERS: usize = 8;
 const ROUNDS: usize = 40;
 const LICENSES: u32 = 60;
-/// Looks are frequent here: some writers tell nobody.
-const LOOKS: &str = "[deptrans_driver_status_integration.feeds]\nlook_ms = 100\n";
+/// Looks are frequent here: some writers tell nobody. So are changes of profiles.
+const LOOKS: &str = "[deptrans_driver_status_integration.feeds]\nlook_ms = 100\n\
+     [deptrans_driver_status_integration.directory]\nrefresh_ms = 30\n";
 
 /// Sleeps up to so many milliseconds.
 async fn dawdle(rng: &mut StdRng, most: u64) {
@@ -92,6 +93,11 @@ async fn pollers_miss_nothing_while_writers_commit_out_of_order() {
     for writer in writers {
         writer.await.unwrap();
     }
+    let again = "deptrans_feed_renumbered_total{feed=\"bindings\"}";
+    eventually("both instances gave new numbers", async || {
+        first.app.count(again).await > 0 && second.app.count(again).await > 0
+    })
+    .await;
     let client = first.database().connect().await;
     let expected = bound(&client).await;
     assert!(!expected.is_empty());

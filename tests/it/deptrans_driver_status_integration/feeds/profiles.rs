@@ -64,7 +64,7 @@ async fn an_item_comes_again_when_a_profile_comes_or_goes() {
     let own = world.app.sandbox.driver(0).driver_id;
     for feed in [BINDINGS, STATUSES] {
         let mut cache = world.read(feed, None).await;
-        assert_eq!(drivers(&cache.items[&license]), [own.clone()]);
+        assert_eq!(drivers(&cache.items[&license]), std::slice::from_ref(&own));
         for (driver, of, expected) in [
             ("a-new-one", Some(license.as_str()), vec![own.clone(), "a-new-one".to_owned()]),
             ("a-new-one", None, vec![own.clone()]),

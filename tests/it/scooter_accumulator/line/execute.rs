@@ -337,3 +337,48 @@ async fn clocks_that_go_wrong_neither_refuse_early_nor_open_late() {
         rig.assert_sound().await;
     }
 }
+
+#[actix_web::test]
+async fn a_caller_without_time_left_makes_the_booking_unknown_at_once() {
+    let rig =
+        Rig::with("[scooter_accumulator.commands]\nanswer_ms = 60000\nttl_ms = 60000\n").await;
+    rig.cabinet.set_faults(CabinetFaults { ignores: true, ..faults() });
+    let booking = rig.book("pickup", 1).await;
+    let quick = rig.backend.header("X-Request-Timeout-Ms", "500");
+    execute(&quick, &booking, json!({})).await.problem(504, "cabinet_no_answer");
+    assert_eq!(rig.booking(&booking).await["status"], "unknown");
+    rig.cabinet.set_faults(faults());
+    rig.becomes(&booking, "active").await;
+}
+
+#[actix_web::test]
+async fn several_bookings_at_one_cabinet_take_their_turns() {
+    let rig = Rig::with(
+        "[scooter_accumulator.commands]\npace_ms = 300\nttl_ms = 5000\nanswer_ms = 5000\n",
+    )
+    .await;
+    rig.habit(good());
+    let bookings =
+        [rig.book("pickup", 1).await, rig.book("pickup", 1).await, rig.book("pickup", 1).await];
+    let call = |booking: usize| rig.execute(&bookings[booking], json!({}));
+    let (one, two, three) = futures_util::join!(call(0), call(1), call(2));
+    for reply in [one, two, three] {
+        reply.expect(200);
+    }
+    for booking in &bookings {
+        rig.becomes(booking, "completed").await;
+    }
+    assert_eq!(rig.openings().len(), 3);
+}
+
+#[actix_web::test]
+async fn a_server_that_stops_hears_the_answers_that_its_callers_wait_for() {
+    let mut rig = Rig::start().await;
+    rig.cabinet.set_faults(CabinetFaults { late_ms: 400, ..faults() });
+    let booking = rig.book("pickup", 1).await;
+    let (backend, id) = (rig.backend.clone(), booking.clone());
+    let call = actix_web::rt::spawn(async move { execute(&backend, &id, json!({})).await });
+    eventually("the door opens", async || rig.cabinet.openings().len() == 1).await;
+    rig.app.stop();
+    assert_eq!(call.await.unwrap().expect(200)["status"], "executing");
+}
