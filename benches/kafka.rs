@@ -10,6 +10,8 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::format_push_string,
     reason = "a tool that ends with its first trouble"
 )]
 
@@ -103,7 +105,7 @@ fn produce(brokers: &str, topic: &str, events: usize) {
     for number in 0..events {
         let who = rand::random::<u32>() as usize % DRIVERS;
         let at = start + Duration::from_millis(number as u64);
-        let status = ["online", "busy", "offline"][rand::random::<u8>() as usize % 3];
+        let status = ["online", "busy", "offline"][usize::from(rand::random::<u8>()) % 3];
         let value = format!(
             r#"{{"park_id":"{}","driver_id":"{}","status":"{status}","occurred_at":"{at}","event_id":"{number:032x}"}}"#,
             driver(who % 500),

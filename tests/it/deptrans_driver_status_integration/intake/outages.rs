@@ -9,8 +9,9 @@ use crate::support::app::{TestApp, configuration, start_sandbox};
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
 use crate::support::kafka::{Kafka, on_each_broker};
+use crate::support::ports::free_port;
 use crate::support::postgres::Postgres;
-use crate::support::process::Server;
+use crate::support::process::{Server, run};
 use crate::support::proxy::{Mode, Proxy, host_and_port};
 
 /// How Kafka's row reads.
@@ -140,4 +141,36 @@ async fn without_brokers_the_rest_works() {
     eventually("it goes on", async || kafka.committed_total() == 2).await;
     let rows = app.database().count("SELECT count(*) FROM deptrans.status_queue").await;
     assert_eq!(rows, 3);
+}
+
+/// Who looks before starting is told what is wrong, and what is well.
+#[actix_web::test]
+async fn the_doctor_tries_the_brokers() {
+    let kafka = Kafka::embedded();
+    let (database, sandbox) = (TestDatabase::create(), start_sandbox());
+    let config = |section: &str| {
+        let others = configuration(&database.url(), &sandbox);
+        format!("domains = ['{DOMAIN}']\n{}", others.replace("[kafka]\nbrokers = ''\n", section))
+    };
+    let well = run(&["doctor"], &config(&kafka.config()), &[]);
+    assert!(well.stdout.contains("ok       kafka\n"), "{well:?}");
+    let none = run(&["doctor"], &config("[kafka]\nbrokers = ''\n"), &[]);
+    assert!(!none.output().contains("kafka"), "{none:?}");
+    let nobody = format!("[kafka]\nbrokers = '127.0.0.1:{}'\n", free_port());
+    let trouble = run(&["doctor"], &config(&nobody), &[]);
+    assert_eq!(trouble.code(), Some(1));
+    assert!(trouble.stdout.contains("TROUBLE  kafka: no broker answers"), "{trouble:?}");
+}
+
+/// Kafka is opened by whoever consumes, and by nobody else.
+#[actix_web::test]
+async fn a_process_without_the_domain_opens_no_kafka() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let section = format!("[kafka]\nbrokers = '{}'\n", listener.local_addr().unwrap());
+    let app = TestApp::builder().domains(&["fleet-customers"]).config(section).start().await;
+    assert!(!app.anonymous().get("metrics").await.text().contains("kafka_"));
+    let ready = app.anonymous().get("readyz").await.text();
+    assert!(!ready.contains("kafka"), "{ready}");
+    assert!(listener.accept().is_err(), "somebody connected");
 }
