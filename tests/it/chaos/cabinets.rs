@@ -15,7 +15,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 
 use super::rig::{Counts, Run, seeds, until};
-use crate::support::app::{configuration, start_sandbox};
+use crate::support::app::{configuration_at, start_sandbox};
 use crate::support::client::{Caller, Reply};
 use crate::support::database::TestDatabase;
 use crate::support::mosquitto::Mosquitto;
@@ -82,7 +82,8 @@ impl Site {
     }
 
     fn spawn(&self) -> Server {
-        let config = configuration(&self.database.url(), &self.sandbox) + &self.section + SETTINGS;
+        let config =
+            configuration_at(&self.database.url(), &self.sandbox, &self.section) + SETTINGS;
         Server::spawn(&config, &[("FLEET__DOMAINS", DOMAIN)])
     }
 

@@ -114,14 +114,22 @@ impl Builder {
     }
 }
 
+/// The section of a server that has no broker.
+const NO_BROKER: &str = "[mqtt]\nurl = 'mqtt://127.0.0.1:9'\n";
+
 /// The configuration of a test server; a process under test can be given it as a file.
 pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
+    configuration_at(database, sandbox, NO_BROKER)
+}
+
+/// The same of one that uses the broker of this section `[mqtt]`.
+pub fn configuration_at(database: &str, sandbox: &Sandbox, mqtt: &str) -> String {
     let mut text = format!(
         "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndrain_ms = 0\ngrace_ms = 5000\n\
          [telemetry]\nlog = 'warn'\n\
          [database]\nurl = '{database}'\npool_size = 8\n\
          [kafka]\nbrokers = ''\n\
-         [mqtt]\nurl = 'mqtt://127.0.0.1:9'\n\
+         {mqtt}\
          [secrets]\ntoken_key = '{TOKEN_KEY}'\n\
          [deptrans_driver_status_integration.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n\
          [deptrans_driver_status_integration.sending]\nworkers = 0\n"

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{CABINETS, QUICK, Rig, cells, execute, good, technician};
 use crate::scooter_accumulator::DOMAIN;
-use crate::support::app::{configuration, start_sandbox};
+use crate::support::app::{configuration_at, start_sandbox};
 use crate::support::client::Caller;
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
@@ -78,7 +78,7 @@ impl Crowd {
 }
 
 async fn spawn(database: &TestDatabase, sandbox: &Sandbox, broker: &Mosquitto) -> Server {
-    let config = configuration(&database.url(), sandbox) + &broker.section() + QUICK;
+    let config = configuration_at(&database.url(), sandbox, &broker.section()) + QUICK;
     Server::start(&config, &[("FLEET__DOMAINS", DOMAIN)]).await
 }
 
