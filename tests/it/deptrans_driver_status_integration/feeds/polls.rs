@@ -30,6 +30,12 @@ async fn an_empty_poll_asks_no_table_and_takes_no_connection() {
          ALTER TABLE deptrans.session_statuses RENAME TO hidden_statuses";
     world.database().execute(hide).await;
     world.caller.get(&path(BINDINGS, None, 1)).await.problem(500, "internal");
+    for (feed, cursor) in &cursors {
+        eventually("this process knows the feed's head", async || {
+            world.caller.get(&path(feed, Some(cursor), 10_000)).await.status == 200
+        })
+        .await;
+    }
     let taken = async || world.app.count("database_pool_acquire_seconds_count").await;
     let (before, started) = (taken().await, std::time::Instant::now());
     for _ in 0..300 {
