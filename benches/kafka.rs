@@ -75,9 +75,9 @@ fn main() {
         per(postgres),
         own / postgres
     );
-    runtime.block_on(make_batches(&client));
+    let batches = runtime.block_on(make_batches(&client));
     for clients in [1, 2] {
-        let limit = pgbench(&url, &statement, clients, if quick { 5 } else { 15 });
+        let limit = pgbench(&url, &statement, batches, clients, if quick { 5 } else { 15 });
         println!("pgbench -c {clients}, same statement {limit:>9.0}  ratio {:.2}", rate / limit);
     }
     drop(client);
@@ -229,8 +229,8 @@ async fn statement_of(client: &Client) -> Option<String> {
     client.query_opt(sql, &[&STATEMENT]).await.unwrap().map(|row| row.get(0))
 }
 
-/// Batches as the server sends them: distinct drivers in the order of their keys.
-async fn make_batches(client: &Client) {
+/// Batches as the server sends them: distinct drivers in the order of their keys. Returns how many.
+async fn make_batches(client: &Client) -> i64 {
     let sql = format!(
         "CREATE TABLE batches AS SELECT n, array_agg(park_id ORDER BY park_id, driver_id) AS parks, \
            array_agg(driver_id ORDER BY park_id, driver_id) AS drivers, \
@@ -241,9 +241,10 @@ async fn make_batches(client: &Client) {
          CREATE UNIQUE INDEX ON batches (n); ANALYZE batches"
     );
     client.batch_execute(&sql).await.unwrap();
+    client.query_one("SELECT count(*) FROM batches", &[]).await.unwrap().get(0)
 }
 
-fn pgbench(url: &str, statement: &str, clients: usize, seconds: usize) -> f64 {
+fn pgbench(url: &str, statement: &str, batches: i64, clients: usize, seconds: usize) -> f64 {
     let mut script = statement.to_owned();
     for (parameter, column) in
         [("$1", "parks"), ("$2", "drivers"), ("$3", "statuses"), ("$5", "ties")]
@@ -252,7 +253,7 @@ fn pgbench(url: &str, statement: &str, clients: usize, seconds: usize) -> f64 {
         script = script.replace(parameter, &value);
     }
     script = script.replace("$4", "array_fill(clock_timestamp(), ARRAY[1000])").replace("$6", "0");
-    let highest = DRIVERS / BATCH - 1;
+    let highest = batches - 1;
     let file = std::env::temp_dir().join(format!("fleet-bench-kafka-{}", std::process::id()));
     std::fs::write(
         &file,
