@@ -31,6 +31,7 @@ pub use pool::Database;
 pub use probe::Probe;
 #[allow(unused_imports, reason = "not every set of features has a hot statement")]
 pub(crate) use statement::prepared_statement;
+pub use statement::{Prepare, Prepared};
 
 /// The connection type of every store.
 pub type Connection = diesel_async::AsyncPgConnection;

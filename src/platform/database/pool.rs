@@ -125,6 +125,23 @@ impl Database {
         outcome
     }
 
+    /// Runs statements that are each a transaction of their own: a read, or two that one look needs. It
+    /// costs two round trips less than [`Database::transaction`]; PostgreSQL gives up on a statement at
+    /// `statement_timeout_ms`.
+    ///
+    /// # Errors
+    /// As [`Database::transaction`].
+    pub async fn statement<T>(
+        &self,
+        context: &Context,
+        work: impl AsyncFnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        let mut lease = self.lease(context.deadline).await?;
+        let outcome = context.deadline.run(work(lease.connection()?)).await?;
+        lease.give_back();
+        outcome
+    }
+
     /// Asks the database whether it answers.
     ///
     /// # Errors
