@@ -20,6 +20,7 @@ pub mod migrations;
 mod packed_id;
 mod pool;
 mod probe;
+mod shares;
 mod statement;
 
 pub use batching::BatchedStatement;
@@ -29,6 +30,7 @@ pub use maintenance::maintain;
 pub use packed_id::PackedId;
 pub use pool::Database;
 pub use probe::Probe;
+pub use shares::{PLATFORM, TASKS};
 #[allow(unused_imports, reason = "not every set of features has a hot statement")]
 pub(crate) use statement::prepared_statement;
 pub use statement::{Prepare, Prepared};
