@@ -2,6 +2,7 @@
 //! document. What he is answered is what he would be answered of ids that nobody has, and nothing of
 //! the other park changes.
 
+mod cursors;
 mod ids;
 mod rows;
 mod schema;
