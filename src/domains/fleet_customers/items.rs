@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::model::{Item, Location, Route};
 use super::settings::CustomersSettings;
-use crate::platform::database::{Connection, PackedId};
+use crate::platform::database::{Connection, PackedId, Prepare};
 use crate::platform::error::{Error, Result};
 
 /// A kind of thing that hangs on a customer.
@@ -91,7 +91,7 @@ pub(super) async fn count<T: ItemKind>(connection: &mut Connection, key: &Key) -
         T::TABLE
     );
     let query = diesel::sql_query(sql).bind::<Binary, _>(&key.1).bind::<Binary, _>(&key.0);
-    Ok(query.get_result::<Count>(connection).await?.count)
+    Ok(query.prepared().get_result::<Count>(connection).await?.count)
 }
 
 /// A customer's items of this kind, oldest first.
@@ -104,7 +104,7 @@ pub(super) async fn list<T: ItemKind>(
         T::TABLE
     );
     let query = diesel::sql_query(sql).bind::<Binary, _>(&key.1).bind::<Binary, _>(&key.0);
-    query.load::<ItemRow>(connection).await?.into_iter().map(ItemRow::item).collect()
+    query.prepared().load::<ItemRow>(connection).await?.into_iter().map(ItemRow::item).collect()
 }
 
 /// One item of the customer.
@@ -121,7 +121,13 @@ pub(super) async fn find<T: ItemKind>(
         .bind::<Binary, _>(&key.1)
         .bind::<Binary, _>(&key.0)
         .bind::<SqlUuid, _>(id);
-    query.get_result::<ItemRow>(connection).await.optional()?.map(ItemRow::item).transpose()
+    query
+        .prepared()
+        .get_result::<ItemRow>(connection)
+        .await
+        .optional()?
+        .map(ItemRow::item)
+        .transpose()
 }
 
 /// Adds an item. The customer must be locked, so that a count before it still holds.
@@ -167,7 +173,13 @@ async fn write<T: ItemKind>(
         .bind::<Binary, _>(&key.0)
         .bind::<SqlUuid, _>(id)
         .bind::<Jsonb, _>(body);
-    query.get_result::<ItemRow>(connection).await.optional()?.map(ItemRow::item).transpose()
+    query
+        .prepared()
+        .get_result::<ItemRow>(connection)
+        .await
+        .optional()?
+        .map(ItemRow::item)
+        .transpose()
 }
 
 /// Removes an item; false when the customer has none of that id.
@@ -184,5 +196,5 @@ pub(super) async fn delete<T: ItemKind>(
         .bind::<Binary, _>(&key.1)
         .bind::<Binary, _>(&key.0)
         .bind::<SqlUuid, _>(id);
-    Ok(query.execute(connection).await? == 1)
+    Ok(query.prepared().execute(connection).await? == 1)
 }

@@ -13,7 +13,7 @@ use super::cabinets::store as cabinets;
 use super::ids::CabinetId;
 use super::metrics::Figure;
 use crate::platform::context::Context;
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::Result;
 use crate::platform::shutdown::Shutdown;
 
@@ -118,7 +118,7 @@ async fn measure(tools: &Tools) -> Result<()> {
            WHERE status = 'executing' OR status = 'unknown' \
              OR (status = 'active' AND expires_at > statement_timestamp()) GROUP BY 2";
     let read = async |connection: &mut Connection| {
-        Ok(diesel::sql_query(FIGURES).load::<Figure>(connection).await?)
+        Ok(diesel::sql_query(FIGURES).prepared().load::<Figure>(connection).await?)
     };
     let figures = tools.database.transaction(&context(), read).await?;
     tools.metrics.show(&figures);
@@ -132,7 +132,7 @@ async fn clean(tools: &Tools) -> Result<()> {
                 let query = diesel::sql_query(statement)
                     .bind::<Integer, _>(tools.settings.history_days)
                     .bind::<BigInt, _>(ROWS);
-                Ok(query.execute(connection).await?)
+                Ok(query.prepared().execute(connection).await?)
             };
             let removed = tools.database.transaction(&context(), work).await?;
             if i64::try_from(removed).unwrap_or(0) < ROWS {

@@ -13,7 +13,7 @@ use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Connection, Database, PackedId};
+use super::{Connection, Database, PackedId, Prepare};
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
@@ -117,7 +117,7 @@ impl Database {
                     let clean = diesel::sql_query(CLEAN)
                         .bind::<diesel::sql_types::Double, _>(LIFETIME.as_secs_f64())
                         .bind::<BigInt, _>(CLEANING_BATCH);
-                    Ok(clean.execute(connection).await?)
+                    Ok(clean.prepared().execute(connection).await?)
                 })
                 .await?;
             removed += batch;
@@ -142,7 +142,7 @@ pub async fn forget(
         .bind::<Text, _>(domain)
         .bind::<Binary, _>(park)
         .bind::<Binary, _>(subject);
-    Ok(forget.execute(connection).await?)
+    Ok(forget.prepared().execute(connection).await?)
 }
 
 /// Forgets up to `limit` answers about these subjects in all parks; part of an erasure. Fewer: no more
@@ -160,13 +160,13 @@ pub async fn forget_everywhere(
         .bind::<Text, _>(domain)
         .bind::<Array<Binary>, _>(subjects)
         .bind::<BigInt, _>(limit);
-    Ok(i64::try_from(forget.execute(connection).await?).unwrap_or(i64::MAX))
+    Ok(i64::try_from(forget.prepared().execute(connection).await?).unwrap_or(i64::MAX))
 }
 
 async fn lock(connection: &mut Connection, call: &IdempotentCall) -> Result<()> {
     let key = call.scope.first_chunk().map_or(0, |head| i64::from_be_bytes(*head));
     let lock = diesel::sql_query(LOCK).bind::<BigInt, _>(key);
-    let locked: Locked = lock.get_result(connection).await?;
+    let locked: Locked = lock.prepared().get_result(connection).await?;
     if locked.locked {
         return Ok(());
     }
@@ -185,7 +185,7 @@ async fn recall(
     let read = diesel::sql_query(READ)
         .bind::<Binary, _>(call.scope.as_slice())
         .bind::<diesel::sql_types::Double, _>(LIFETIME.as_secs_f64());
-    let stored: Option<Stored> = read.get_result(connection).await.optional()?;
+    let stored: Option<Stored> = read.prepared().get_result(connection).await.optional()?;
     match stored {
         None => Ok(None),
         Some(stored) if stored.request == call.request => Ok(Some(stored.answer)),
@@ -211,6 +211,7 @@ async fn remember<T: Serialize>(
         .bind::<Nullable<Binary>, _>(guard.subject.map(|(park, _)| park))
         .bind::<Nullable<Binary>, _>(guard.subject.map(|(_, subject)| subject))
         .bind::<Jsonb, _>(answer)
+        .prepared()
         .execute(connection)
         .await?;
     Ok(())

@@ -10,6 +10,7 @@
 mod batching;
 mod connector;
 mod error;
+mod follow;
 pub mod idempotency;
 mod json;
 mod lane;
@@ -21,9 +22,11 @@ mod moment;
 mod packed_id;
 mod pool;
 mod probe;
+mod shares;
 mod statement;
 
 pub use batching::BatchedStatement;
+pub use follow::Follower;
 pub use json::Json;
 pub use listen::{Signal, Subscription};
 pub use maintenance::maintain;
@@ -31,8 +34,10 @@ pub use moment::Moment;
 pub use packed_id::PackedId;
 pub use pool::Database;
 pub use probe::Probe;
+pub use shares::{PLATFORM, TASKS};
 #[allow(unused_imports, reason = "not every set of features has a hot statement")]
 pub(crate) use statement::prepared_statement;
+pub use statement::{Prepare, Prepared};
 
 /// The connection type of every store.
 pub type Connection = diesel_async::AsyncPgConnection;

@@ -2,6 +2,7 @@
 
 mod auth;
 mod batching;
+mod bulkheads;
 mod configuration;
 mod database_failures;
 mod deadlines;

@@ -13,7 +13,7 @@ use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId, Scooter
 use crate::domains::scooter_accumulator::places::{
     Accumulator, AccumulatorRow, InCell, MoveKind, Place, accumulator_columns,
 };
-use crate::platform::database::{Connection, Json};
+use crate::platform::database::{Connection, Json, Prepare};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::ContractorId;
 
@@ -76,6 +76,7 @@ struct MoveRow {
 pub async fn find(connection: &mut Connection, id: &AccumulatorId) -> Result<Option<Accumulator>> {
     let row: Option<AccumulatorRow> = diesel::sql_query(FIND)
         .bind::<Text, _>(id.as_str())
+        .prepared()
         .get_result(connection)
         .await
         .optional()?;
@@ -96,6 +97,7 @@ pub async fn list(
         .bind::<Nullable<Text>, _>(asked.cabinet_id.as_ref().map(CabinetId::as_str))
         .bind::<Nullable<Bool>, _>(asked.flagged)
         .bind::<BigInt, _>(limit)
+        .prepared()
         .load(connection)
         .await?;
     rows.into_iter().map(AccumulatorRow::read).collect()
@@ -112,6 +114,7 @@ pub async fn edit(
         .bind::<Text, _>(id.as_str())
         .bind::<SmallInt, _>(charge)
         .bind::<Bool, _>(flagged)
+        .prepared()
         .execute(connection)
         .await?;
     Ok(())
@@ -119,7 +122,7 @@ pub async fn edit(
 
 /// Deletes an accumulator, with its history. The caller has locked it.
 pub async fn delete(connection: &mut Connection, id: &AccumulatorId) -> Result<()> {
-    diesel::sql_query(DELETE).bind::<Text, _>(id.as_str()).execute(connection).await?;
+    diesel::sql_query(DELETE).bind::<Text, _>(id.as_str()).prepared().execute(connection).await?;
     Ok(())
 }
 
@@ -134,6 +137,7 @@ pub async fn history(
         .bind::<Text, _>(id.as_str())
         .bind::<BigInt, _>(before)
         .bind::<BigInt, _>(limit)
+        .prepared()
         .load(connection)
         .await?;
     rows.into_iter().map(MoveRow::read).collect()
@@ -162,7 +166,7 @@ pub async fn is_booked(
 ) -> Result<bool> {
     let query =
         diesel::sql_query(IS_BOOKED).bind::<Text, _>(id.as_str()).bind::<Nullable<Text>, _>(kind);
-    Ok(query.get_result::<Holds>(connection).await?.holds)
+    Ok(query.prepared().get_result::<Holds>(connection).await?.holds)
 }
 
 /// Whether a live booking has the cell. The caller has ended what expired.
@@ -183,17 +187,21 @@ async fn holds_of_cell(
     let query = diesel::sql_query(statement)
         .bind::<Text, _>(place.cabinet_id.as_str())
         .bind::<Integer, _>(place.cell);
-    Ok(query.get_result::<Holds>(connection).await?.holds)
+    Ok(query.prepared().get_result::<Holds>(connection).await?.holds)
 }
 
 /// Whether something is in the scooter. The caller has locked it.
 pub async fn is_in_scooter(connection: &mut Connection, scooter: &ScooterId) -> Result<bool> {
     let query = diesel::sql_query(IN_SCOOTER).bind::<Text, _>(scooter.as_str());
-    Ok(query.get_result::<Holds>(connection).await?.holds)
+    Ok(query.prepared().get_result::<Holds>(connection).await?.holds)
 }
 
 /// Puts swaps at one scooter in line. Scooters have no rows: it is an advisory lock until the commit.
 pub async fn lock_scooter(connection: &mut Connection, scooter: &ScooterId) -> Result<()> {
-    diesel::sql_query(LOCK_SCOOTER).bind::<Text, _>(scooter.as_str()).execute(connection).await?;
+    diesel::sql_query(LOCK_SCOOTER)
+        .bind::<Text, _>(scooter.as_str())
+        .prepared()
+        .execute(connection)
+        .await?;
     Ok(())
 }

@@ -84,15 +84,15 @@ impl Bookings {
 
     /// A booking.
     pub async fn get(&self, context: &Context, id: Uuid) -> Result<Booking> {
-        let read = async |connection: &mut Connection| store::find(connection, id).await;
-        self.tools.database.transaction(context, read).await?.ok_or_else(no_booking)
+        let read = async |connection: &Connection| store::find(connection, id).await;
+        self.tools.database.statement(context, read).await?.ok_or_else(no_booking)
     }
 
     /// Gives a booking up, unless the cabinet was told already. Repeating it does no harm.
     pub async fn cancel(&self, context: &Context, id: Uuid) -> Result<()> {
         let mut cancelled = false;
         let work = async |connection: &mut Connection| {
-            let mut locked = store::lock(connection, id).await?.ok_or_else(no_booking)?;
+            let (mut locked, _) = store::lock(connection, id).await?.ok_or_else(no_booking)?;
             cancelled = locked.get().status != BookingStatus::Cancelled;
             store::advance(connection, &mut locked, BookingEvent::Cancel).await
         };

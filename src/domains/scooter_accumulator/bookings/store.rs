@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::model::{BookedCell, Booking, BookingKind, CellOutcome};
 use super::status::{BookingEvent, BookingStatus};
 use crate::domains::scooter_accumulator::cabinets::cells::cell_use;
-use crate::domains::scooter_accumulator::cabinets::store as cabinets;
+use crate::domains::scooter_accumulator::cabinets::store::{self as cabinets, CabinetRow};
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
-use crate::platform::database::{Connection, Json};
+use crate::platform::database::{Connection, Json, Prepare};
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::ids::ContractorId;
 
@@ -102,7 +102,6 @@ macro_rules! select_booking {
 
 const FIND: &str = select_booking!("");
 const LOCK: &str = select_booking!(" FOR NO KEY UPDATE OF b");
-const CABINET_OF: &str = "SELECT cabinet_id FROM scooter_accumulator.bookings WHERE id = $1";
 const SET_STATUS: &str = "UPDATE scooter_accumulator.bookings SET \
        status = $3::scooter_accumulator.booking_status, ended_at = CASE WHEN $4 THEN now() END \
      WHERE id = $1 AND status = $2::scooter_accumulator.booking_status";
@@ -115,41 +114,37 @@ const SET_OUTCOMES: &str = "UPDATE scooter_accumulator.booking_cells c SET outco
      FROM UNNEST($2::integer[], $3::text[]) AS n(cell, outcome) \
      WHERE c.booking_id = $1 AND c.cell = n.cell";
 
-#[derive(QueryableByName)]
-struct CabinetOf {
-    #[diesel(sql_type = Text)]
-    cabinet_id: String,
-}
-
 /// A booking.
-pub async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<Booking>> {
-    let row: Option<BookingRow> =
-        diesel::sql_query(FIND).bind::<SqlUuid, _>(id).get_result(connection).await.optional()?;
+pub async fn find(mut connection: &Connection, id: Uuid) -> Result<Option<Booking>> {
+    let row: Option<BookingRow> = diesel::sql_query(FIND)
+        .bind::<SqlUuid, _>(id)
+        .prepared()
+        .get_result(&mut connection)
+        .await
+        .optional()?;
     Ok(row.map(BookingRow::read).transpose()?.map(|(booking, _)| booking))
 }
 
-/// Locks a booking's cabinet, then the booking.
-pub async fn lock(connection: &mut Connection, id: Uuid) -> Result<Option<LockedBooking>> {
-    let of: Option<CabinetOf> = diesel::sql_query(CABINET_OF)
-        .bind::<SqlUuid, _>(id)
-        .get_result(connection)
-        .await
-        .optional()?;
-    let Some(of) = of else { return Ok(None) };
-    let cabinet = CabinetId::try_from(of.cabinet_id).map_err(Error::internal)?;
-    if cabinets::lock(connection, &cabinet).await?.is_none() {
-        return Ok(None);
-    }
-    lock_under_cabinet(connection, id).await
+/// Locks a booking's cabinet, then the booking; says what the cabinet is like, too.
+pub async fn lock(
+    connection: &Connection,
+    id: Uuid,
+) -> Result<Option<(LockedBooking, CabinetRow)>> {
+    let Some(cabinet) = cabinets::lock_of_booking(connection, id).await? else { return Ok(None) };
+    Ok(lock_under_cabinet(connection, id).await?.map(|booking| (booking, cabinet)))
 }
 
 /// Locks a booking; the caller holds its cabinet's row.
 pub async fn lock_under_cabinet(
-    connection: &mut Connection,
+    mut connection: &Connection,
     id: Uuid,
 ) -> Result<Option<LockedBooking>> {
-    let row: Option<BookingRow> =
-        diesel::sql_query(LOCK).bind::<SqlUuid, _>(id).get_result(connection).await.optional()?;
+    let row: Option<BookingRow> = diesel::sql_query(LOCK)
+        .bind::<SqlUuid, _>(id)
+        .prepared()
+        .get_result(&mut connection)
+        .await
+        .optional()?;
     let read = row.map(BookingRow::read).transpose()?;
     Ok(read.map(|(booking, stored)| LockedBooking { booking, stored }))
 }
@@ -159,7 +154,7 @@ pub async fn lock_under_cabinet(
 /// # Errors
 /// `booking_not_active` when it cannot happen to it as it is.
 pub async fn advance(
-    connection: &mut Connection,
+    mut connection: &Connection,
     locked: &mut LockedBooking,
     event: BookingEvent,
 ) -> Result<()> {
@@ -173,13 +168,14 @@ pub async fn advance(
         .bind::<Text, _>(locked.stored.as_str())
         .bind::<Text, _>(next.as_str())
         .bind::<Bool, _>(!next.is_live())
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     if changed != 1 {
         return Err(Error::internal("a locked booking has another status"));
     }
     if !next.is_live() {
-        diesel::sql_query(FREE).bind::<SqlUuid, _>(id).execute(connection).await?;
+        diesel::sql_query(FREE).bind::<SqlUuid, _>(id).prepared().execute(&mut connection).await?;
     }
     locked.booking.status = next;
     locked.stored = next;
@@ -198,7 +194,7 @@ pub fn refused(status: BookingStatus) -> Error {
 /// # Errors
 /// `conflict` when one of them is in another live booking.
 pub async fn name_accumulators(
-    connection: &mut Connection,
+    mut connection: &Connection,
     locked: &mut LockedBooking,
     named: &[(i32, AccumulatorId)],
 ) -> Result<()> {
@@ -206,7 +202,8 @@ pub async fn name_accumulators(
         .bind::<SqlUuid, _>(locked.booking.id)
         .bind::<Array<Integer>, _>(named.iter().map(|(cell, _)| *cell).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(named.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>())
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     for cell in &mut locked.booking.cells {
         if let Some((_, id)) = named.iter().find(|(n, _)| *n == cell.n) {
@@ -218,7 +215,7 @@ pub async fn name_accumulators(
 
 /// Notes what became of a booking's cells.
 pub async fn set_outcomes(
-    connection: &mut Connection,
+    mut connection: &Connection,
     locked: &mut LockedBooking,
     outcomes: &[(i32, CellOutcome)],
 ) -> Result<()> {
@@ -226,7 +223,8 @@ pub async fn set_outcomes(
         .bind::<SqlUuid, _>(locked.booking.id)
         .bind::<Array<Integer>, _>(outcomes.iter().map(|(cell, _)| *cell).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(outcomes.iter().map(|(_, of)| of.as_str()).collect::<Vec<_>>())
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     for cell in &mut locked.booking.cells {
         if let Some((_, outcome)) = outcomes.iter().find(|(n, _)| *n == cell.n) {
@@ -238,7 +236,7 @@ pub async fn set_outcomes(
 
 /// Ends bookings of cabinets that nobody came for in time, and those of accumulators that have come
 /// into them since they were booked elsewhere; returns how many. The caller holds the cabinets' rows.
-pub async fn end_expired(connection: &mut Connection, cabinets: &[&CabinetId]) -> Result<i64> {
+pub async fn end_expired(mut connection: &Connection, cabinets: &[&CabinetId]) -> Result<i64> {
     // Nobody else holds a booking of this cabinet; one of another cabinet may be held by whoever
     // changes it there, and is not waited for.
     const END: &str = "WITH dead AS (SELECT b.id FROM scooter_accumulator.bookings b \
@@ -252,8 +250,11 @@ pub async fn end_expired(connection: &mut Connection, cabinets: &[&CabinetId]) -
            FROM ended WHERE c.booking_id = ended.id AND c.live) \
          SELECT count(*) AS count FROM ended";
     let ids: Vec<&str> = cabinets.iter().map(|id| id.as_str()).collect();
-    let counted: Counted =
-        diesel::sql_query(END).bind::<Array<Text>, _>(ids).get_result(connection).await?;
+    let counted: Counted = diesel::sql_query(END)
+        .bind::<Array<Text>, _>(ids)
+        .prepared()
+        .get_result(&mut connection)
+        .await?;
     Ok(counted.count)
 }
 
@@ -309,7 +310,7 @@ const INSERT: &str = "WITH made AS (INSERT INTO scooter_accumulator.bookings \
 
 /// Books, all or nothing: the most charged accumulators, or the first empty cells. `None`: there are
 /// not enough. The caller holds the cabinet's row and what is in it, and has ended what expired.
-pub async fn book(connection: &mut Connection, wanted: &Wanted<'_>) -> Result<Option<Booking>> {
+pub async fn book(mut connection: &Connection, wanted: &Wanted<'_>) -> Result<Option<Booking>> {
     let free = match wanted.kind {
         BookingKind::Pickup => "available",
         BookingKind::Return => "empty",
@@ -319,7 +320,8 @@ pub async fn book(connection: &mut Connection, wanted: &Wanted<'_>) -> Result<Op
         .bind::<Text, _>(free)
         .bind::<Nullable<SmallInt>, _>(wanted.min_charge)
         .bind::<BigInt, _>(i64::from(wanted.count))
-        .load::<ChosenRow>(connection)
+        .prepared()
+        .load::<ChosenRow>(&mut connection)
         .await?
         .into_iter()
         .map(ChosenRow::read)
@@ -341,7 +343,8 @@ pub async fn book(connection: &mut Connection, wanted: &Wanted<'_>) -> Result<Op
         .bind::<Double, _>(wanted.ttl.as_secs_f64())
         .bind::<Array<Integer>, _>(cells.iter().map(|cell| cell.n).collect::<Vec<_>>())
         .bind::<Array<Nullable<Text>>, _>(ids)
-        .get_result(connection)
+        .prepared()
+        .get_result(&mut connection)
         .await?;
     Ok(Some(Booking {
         id,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::{Error, Result};
 
 /// What a cell `c`, with the accumulator `a` in it or none, can be used for: `broken`, `booked`,
@@ -157,9 +157,9 @@ const SUPPOSE: &str = "UPDATE scooter_accumulator.cells SET charge = $3, state =
      WHERE cabinet_id = $1 AND n = $2";
 
 /// The cells of a cabinet, in order; none when there is no such cabinet.
-pub async fn read(connection: &mut Connection, cabinet: &CabinetId) -> Result<Vec<Cell>> {
+pub async fn read(mut connection: &Connection, cabinet: &CabinetId) -> Result<Vec<Cell>> {
     let query = diesel::sql_query(READ).bind::<Text, _>(cabinet.as_str());
-    let rows: Vec<CellRow> = query.load(connection).await?;
+    let rows: Vec<CellRow> = query.prepared().load(&mut connection).await?;
     rows.into_iter().map(CellRow::read).collect()
 }
 
@@ -178,7 +178,7 @@ impl CellRow {
 /// Writes down what a cabinet said of its cells at `at`, by its own clock, where it is newer than what
 /// is known, and returns those. The caller holds the cabinet's row; each cell is named once.
 pub async fn report(
-    connection: &mut Connection,
+    mut connection: &Connection,
     cabinet: &CabinetId,
     at: Timestamp,
     reports: &[Report],
@@ -189,7 +189,8 @@ pub async fn report(
         .bind::<Array<Text>, _>(reports.iter().map(|r| r.state.as_str()).collect::<Vec<_>>())
         .bind::<Array<Nullable<SmallInt>>, _>(reports.iter().map(|r| r.charge).collect::<Vec<_>>())
         .bind::<Timestamptz, _>(at.to_diesel())
-        .load(connection)
+        .prepared()
+        .load(&mut connection)
         .await?;
     rows.into_iter().map(|row| Ok(Applied { n: row.n, was: parse(&row.was)? })).collect()
 }
@@ -198,7 +199,7 @@ pub async fn report(
 /// unless the cell is open or broken. From `charged_from` percent on it counts as charged. The caller
 /// holds the cabinet's row.
 pub async fn suppose(
-    connection: &mut Connection,
+    mut connection: &Connection,
     cabinet: &CabinetId,
     n: i32,
     charge: Option<i16>,
@@ -209,7 +210,8 @@ pub async fn suppose(
         .bind::<Integer, _>(n)
         .bind::<Nullable<SmallInt>, _>(charge)
         .bind::<SmallInt, _>(charged_from)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }

@@ -2,12 +2,15 @@
 //! cabinet's row.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{
+    BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::RunQueryDsl;
 use jiff_diesel::Timestamp as SqlTimestamp;
+use uuid::Uuid;
 
 use crate::domains::scooter_accumulator::ids::CabinetId;
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::Result;
 
 /// A cabinet's own columns, locked.
@@ -38,14 +41,17 @@ macro_rules! select_cabinet {
     ($rest:literal) => {
         concat!(
             "SELECT lat, lon, cell_count, online, last_seen_at, version \
-             FROM scooter_accumulator.cabinets WHERE id = $1 ",
+             FROM scooter_accumulator.cabinets WHERE id = ",
             $rest
         )
     };
 }
 
-const LOCK: &str = select_cabinet!("FOR NO KEY UPDATE");
-const LOCK_TO_DELETE: &str = select_cabinet!("FOR UPDATE");
+const LOCK: &str = select_cabinet!("$1 FOR NO KEY UPDATE");
+const LOCK_OF_BOOKING: &str = select_cabinet!(
+    "(SELECT cabinet_id FROM scooter_accumulator.bookings WHERE id = $1) FOR NO KEY UPDATE"
+);
+const LOCK_TO_DELETE: &str = select_cabinet!("$1 FOR UPDATE");
 const INSERT: &str = "INSERT INTO scooter_accumulator.cabinets (id, lat, lon, cell_count) \
      VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
 const UPDATE: &str = "UPDATE scooter_accumulator.cabinets SET lat = $2, lon = $3, cell_count = $4, \
@@ -79,28 +85,40 @@ struct Id {
 }
 
 /// Locks a cabinet's row: what touches one cabinet is in line from here on.
-pub async fn lock(connection: &mut Connection, id: &CabinetId) -> Result<Option<CabinetRow>> {
+pub async fn lock(mut connection: &Connection, id: &CabinetId) -> Result<Option<CabinetRow>> {
     let query = diesel::sql_query(LOCK).bind::<Text, _>(id.as_str());
-    Ok(query.get_result(connection).await.optional()?)
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
+}
+
+/// The same, of the cabinet that a booking is of.
+pub async fn lock_of_booking(
+    mut connection: &Connection,
+    booking: Uuid,
+) -> Result<Option<CabinetRow>> {
+    let query = diesel::sql_query(LOCK_OF_BOOKING).bind::<SqlUuid, _>(booking);
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
 }
 
 /// The same, against rows that would refer to it, too.
 pub async fn lock_to_delete(
-    connection: &mut Connection,
+    mut connection: &Connection,
     id: &CabinetId,
 ) -> Result<Option<CabinetRow>> {
     let query = diesel::sql_query(LOCK_TO_DELETE).bind::<Text, _>(id.as_str());
-    Ok(query.get_result(connection).await.optional()?)
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
 }
 
 /// Locks up to `limit` cabinets that have bookings past their time and that nobody is changing now.
-pub async fn lock_with_expired(connection: &mut Connection, limit: i64) -> Result<Vec<CabinetId>> {
+pub async fn lock_with_expired(mut connection: &Connection, limit: i64) -> Result<Vec<CabinetId>> {
     const WITH_EXPIRED: &str = "SELECT id FROM scooter_accumulator.cabinets WHERE id IN \
            (SELECT cabinet_id FROM scooter_accumulator.bookings WHERE status = 'active' \
             AND expires_at <= statement_timestamp()) \
          ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED";
-    let rows: Vec<Id> =
-        diesel::sql_query(WITH_EXPIRED).bind::<BigInt, _>(limit).load(connection).await?;
+    let rows: Vec<Id> = diesel::sql_query(WITH_EXPIRED)
+        .bind::<BigInt, _>(limit)
+        .prepared()
+        .load(&mut connection)
+        .await?;
     let ids = rows.into_iter().map(|row| CabinetId::try_from(row.id));
     ids.collect::<Result<_, _>>().map_err(crate::platform::error::Error::internal)
 }
@@ -114,13 +132,14 @@ pub struct Said {
 }
 
 /// Makes a cabinet known, with empty cells; false when there is one with this id.
-pub async fn insert(connection: &mut Connection, id: &CabinetId, said: Said) -> Result<bool> {
+pub async fn insert(mut connection: &Connection, id: &CabinetId, said: Said) -> Result<bool> {
     let made = diesel::sql_query(INSERT)
         .bind::<Text, _>(id.as_str())
         .bind::<Double, _>(said.lat)
         .bind::<Double, _>(said.lon)
         .bind::<Integer, _>(said.cell_count)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     if made == 1 {
         add_cells(connection, id, 0, said.cell_count).await?;
@@ -129,20 +148,21 @@ pub async fn insert(connection: &mut Connection, id: &CabinetId, said: Said) -> 
 }
 
 /// Writes what a person says of a cabinet, whose row the caller holds. Cells are added or removed.
-pub async fn update(connection: &mut Connection, id: &CabinetId, said: Said) -> Result<()> {
+pub async fn update(mut connection: &Connection, id: &CabinetId, said: Said) -> Result<()> {
     diesel::sql_query(UPDATE)
         .bind::<Text, _>(id.as_str())
         .bind::<Double, _>(said.lat)
         .bind::<Double, _>(said.lon)
         .bind::<Integer, _>(said.cell_count)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }
 
 /// Adds the cells behind `from`, up to `to`.
 pub async fn add_cells(
-    connection: &mut Connection,
+    mut connection: &Connection,
     id: &CabinetId,
     from: i32,
     to: i32,
@@ -151,38 +171,45 @@ pub async fn add_cells(
         .bind::<Text, _>(id.as_str())
         .bind::<Integer, _>(from)
         .bind::<Integer, _>(to)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }
 
 /// Whether an accumulator is in a cell behind `from`, or one of them is booked. The caller holds the
 /// cabinet's row and has ended what expired.
-pub async fn in_use(connection: &mut Connection, id: &CabinetId, from: i32) -> Result<bool> {
+pub async fn in_use(mut connection: &Connection, id: &CabinetId, from: i32) -> Result<bool> {
     let counted: Counted = diesel::sql_query(IN_USE)
         .bind::<Text, _>(id.as_str())
         .bind::<Integer, _>(from)
-        .get_result(connection)
+        .prepared()
+        .get_result(&mut connection)
         .await?;
     Ok(counted.count > 0)
 }
 
 /// Removes the cells behind `from`, which are not in use; ended bookings lose them.
-pub async fn remove_cells(connection: &mut Connection, id: &CabinetId, from: i32) -> Result<()> {
+pub async fn remove_cells(mut connection: &Connection, id: &CabinetId, from: i32) -> Result<()> {
     for statement in [REMOVE_OLD_BOOKED_CELLS, REMOVE_CELLS] {
         diesel::sql_query(statement)
             .bind::<Text, _>(id.as_str())
             .bind::<Integer, _>(from)
-            .execute(connection)
+            .prepared()
+            .execute(&mut connection)
             .await?;
     }
     Ok(())
 }
 
 /// Deletes a cabinet that is not in use, with its ended bookings and its commands.
-pub async fn delete(connection: &mut Connection, id: &CabinetId) -> Result<()> {
+pub async fn delete(mut connection: &Connection, id: &CabinetId) -> Result<()> {
     for statement in DELETE {
-        diesel::sql_query(statement).bind::<Text, _>(id.as_str()).execute(connection).await?;
+        diesel::sql_query(statement)
+            .bind::<Text, _>(id.as_str())
+            .prepared()
+            .execute(&mut connection)
+            .await?;
     }
     Ok(())
 }

@@ -84,7 +84,7 @@ impl Drains {
 /// Marks what goes first at a cabinet, if the cabinet takes something now. The caller holds its row.
 pub async fn mark(
     line: &Line,
-    connection: &mut Connection,
+    connection: &Connection,
     cabinet: &CabinetId,
 ) -> Result<Option<Sending>> {
     let (lease, asked) = (Uuid::now_v7(), Instant::now());

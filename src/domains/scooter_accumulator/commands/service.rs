@@ -17,8 +17,8 @@ use crate::domains::scooter_accumulator::ids::CabinetId;
 use crate::domains::scooter_accumulator::line::Line;
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
-use crate::platform::database::Connection;
 use crate::platform::database::idempotency::Guard;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::{Error, Kind, Result};
 
 const BOOKED: &str = "SELECT k.cell AS n FROM scooter_accumulator.booking_cells k \
@@ -154,8 +154,12 @@ async fn is_booked(
     cells: &[i32],
 ) -> Result<bool> {
     let query = diesel::sql_query(BOOKED).bind::<Text, _>(cabinet.as_str());
-    let found: Option<BookedCell> =
-        query.bind::<Array<Integer>, _>(cells).get_result(connection).await.optional()?;
+    let found: Option<BookedCell> = query
+        .bind::<Array<Integer>, _>(cells)
+        .prepared()
+        .get_result(connection)
+        .await
+        .optional()?;
     Ok(found.is_some())
 }
 

@@ -17,7 +17,7 @@ use super::model::Answer;
 use super::status::{CommandEvent, CommandStatus};
 use crate::domains::scooter_accumulator::bookings::BookingKind;
 use crate::domains::scooter_accumulator::ids::CabinetId;
-use crate::platform::database::{Connection, Json};
+use crate::platform::database::{Connection, Json, Prepare};
 use crate::platform::error::{Error, Result};
 
 /// Where it is told that a command, or its booking, is another; the payload is the command's id.
@@ -124,12 +124,12 @@ const INSERT: &str = "INSERT INTO scooter_accumulator.commands \
        (id, cabinet_id, booking_id, kind, rank, cells, issued_at, expires_at) \
      SELECT $1, $2, $3, $4, $5, $6, t.now, t.now + make_interval(secs => $7) \
      FROM (SELECT clock_timestamp() AS now) t";
-const SET_STATUS: &str = "UPDATE scooter_accumulator.commands SET \
+const SET_STATUS: &str = "WITH changed AS (UPDATE scooter_accumulator.commands SET \
        status = $3::scooter_accumulator.command_status, result = COALESCE($4, result), \
        ended_at = CASE WHEN $5 THEN clock_timestamp() END \
-     WHERE id = $1 AND status = $2::scooter_accumulator.command_status \
-     RETURNING extract(epoch FROM clock_timestamp() - issued_at)::float8 AS seconds";
-const TELL: &str = "SELECT pg_notify($1, $2)";
+     WHERE id = $1 AND status = $2::scooter_accumulator.command_status RETURNING id, issued_at) \
+     SELECT extract(epoch FROM clock_timestamp() - issued_at)::float8 AS seconds, \
+       pg_notify($6, id::text) IS NULL AS told FROM changed";
 const WAITING: &str = "SELECT count(*) AS count FROM scooter_accumulator.commands \
      WHERE cabinet_id = $1 AND status = 'created'";
 /// The place in the line and the mark are one: whoever takes the cabinet's turn marks what goes first.
@@ -237,7 +237,7 @@ struct Found {
 }
 
 /// Writes a command down. The caller holds the cabinet's row.
-pub async fn insert(connection: &mut Connection, command: &NewCommand<'_>) -> Result<()> {
+pub async fn insert(mut connection: &Connection, command: &NewCommand<'_>) -> Result<()> {
     let rank = i16::try_from(command.kind.entry().rank).unwrap_or(i16::MAX);
     diesel::sql_query(INSERT)
         .bind::<SqlUuid, _>(command.id)
@@ -247,7 +247,8 @@ pub async fn insert(connection: &mut Connection, command: &NewCommand<'_>) -> Re
         .bind::<SmallInt, _>(rank)
         .bind::<Nullable<Array<Integer>>, _>(command.cells)
         .bind::<Double, _>(command.ttl.as_secs_f64())
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }
@@ -260,11 +261,12 @@ pub struct Find {
 
 impl Find {
     /// A command.
-    pub async fn by_id(self, connection: &mut Connection, id: Uuid) -> Result<Option<Command>> {
+    pub async fn by_id(self, mut connection: &Connection, id: Uuid) -> Result<Option<Command>> {
         let query = diesel::sql_query(BY_ID).bind::<SqlUuid, _>(id);
         let row: Option<CommandRow> = query
             .bind::<Double, _>(self.answer.as_secs_f64())
-            .get_result(connection)
+            .prepared()
+            .get_result(&mut connection)
             .await
             .optional()?;
         row.map(CommandRow::read).transpose()
@@ -273,13 +275,14 @@ impl Find {
     /// The last command of a booking.
     pub async fn last_of_booking(
         self,
-        connection: &mut Connection,
+        mut connection: &Connection,
         booking: Uuid,
     ) -> Result<Option<Command>> {
         let query = diesel::sql_query(LAST_OF_BOOKING).bind::<SqlUuid, _>(booking);
         let row: Option<CommandRow> = query
             .bind::<Double, _>(self.answer.as_secs_f64())
-            .get_result(connection)
+            .prepared()
+            .get_result(&mut connection)
             .await
             .optional()?;
         row.map(CommandRow::read).transpose()
@@ -289,12 +292,15 @@ impl Find {
     /// holds the cabinet's row.
     pub async fn unanswered(
         self,
-        connection: &mut Connection,
+        mut connection: &Connection,
         cabinet: &CabinetId,
     ) -> Result<Vec<Command>> {
         let query = diesel::sql_query(UNANSWERED).bind::<Text, _>(cabinet.as_str());
-        let rows: Vec<CommandRow> =
-            query.bind::<Double, _>(self.answer.as_secs_f64()).load(connection).await?;
+        let rows: Vec<CommandRow> = query
+            .bind::<Double, _>(self.answer.as_secs_f64())
+            .prepared()
+            .load(&mut connection)
+            .await?;
         rows.into_iter().map(CommandRow::read).collect()
     }
 }
@@ -302,7 +308,7 @@ impl Find {
 /// Lets `event` happen to a command and tells whoever waits for it, at the commit; `None` where it
 /// cannot happen any more. Otherwise how old the command is. The caller holds the cabinet's row.
 pub async fn advance(
-    connection: &mut Connection,
+    mut connection: &Connection,
     command: &mut Command,
     event: CommandEvent,
     answer: Option<Answer>,
@@ -314,37 +320,28 @@ pub async fn advance(
         .bind::<Text, _>(next.name())
         .bind::<Nullable<Jsonb>, _>(answer.clone().map(Json))
         .bind::<Bool, _>(!next.is_open())
-        .get_result(connection)
+        .bind::<Text, _>(CHANGES)
+        .prepared()
+        .get_result(&mut connection)
         .await
         .optional()?;
     let Some(Seconds { seconds }) = changed else { return Ok(None) };
     command.status = next;
     command.result = answer.or_else(|| command.result.take());
-    tell(connection, command.id).await?;
     Ok(Some(Duration::try_from_secs_f64(seconds).unwrap_or_default()))
 }
 
-/// Tells whoever waits for a command, at the commit.
-pub async fn tell(connection: &mut Connection, command: Uuid) -> Result<()> {
-    diesel::sql_query(TELL)
-        .bind::<Text, _>(CHANGES)
-        .bind::<Text, _>(command.to_string())
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
 /// Commands that wait for their turn at a cabinet.
-pub async fn waiting(connection: &mut Connection, cabinet: &CabinetId) -> Result<i64> {
+pub async fn waiting(mut connection: &Connection, cabinet: &CabinetId) -> Result<i64> {
     let query = diesel::sql_query(WAITING).bind::<Text, _>(cabinet.as_str());
-    let counted: Counted = query.get_result(connection).await?;
+    let counted: Counted = query.prepared().get_result(&mut connection).await?;
     Ok(counted.count)
 }
 
 /// Takes the cabinet's turn and marks the command that goes first as sent, under `lease`; `None` when
 /// the cabinet is not free yet or nothing waits. The caller holds the cabinet's row.
 pub async fn mark(
-    connection: &mut Connection,
+    mut connection: &Connection,
     cabinet: &CabinetId,
     lease: Uuid,
     pace: Duration,
@@ -353,32 +350,32 @@ pub async fn mark(
         .bind::<Text, _>(cabinet.as_str())
         .bind::<SqlUuid, _>(lease)
         .bind::<Double, _>(pace.as_secs_f64());
-    Ok(query.get_result(connection).await.optional()?)
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
 }
 
 /// When the cabinet takes the next command that waits for it; `None` when nothing waits.
-pub async fn free_in(connection: &mut Connection, cabinet: &CabinetId) -> Result<Option<Duration>> {
+pub async fn free_in(mut connection: &Connection, cabinet: &CabinetId) -> Result<Option<Duration>> {
     let query = diesel::sql_query(FREE_IN).bind::<Text, _>(cabinet.as_str());
-    let found: Option<Seconds> = query.get_result(connection).await.optional()?;
+    let found: Option<Seconds> = query.prepared().get_result(&mut connection).await.optional()?;
     Ok(found.map(|found| Duration::try_from_secs_f64(found.seconds).unwrap_or_default()))
 }
 
 /// Whether a command is still marked as sent under this lease: then whoever marked it may say that it
 /// did not leave. The caller holds the cabinet's row.
-pub async fn is_leased(connection: &mut Connection, command: Uuid, lease: Uuid) -> Result<bool> {
+pub async fn is_leased(mut connection: &Connection, command: Uuid, lease: Uuid) -> Result<bool> {
     let query = diesel::sql_query(UNMARK).bind::<SqlUuid, _>(command).bind::<SqlUuid, _>(lease);
-    Ok(query.get_result::<Found>(connection).await.optional()?.is_some())
+    Ok(query.prepared().get_result::<Found>(&mut connection).await.optional()?.is_some())
 }
 
 /// Commands that somebody must look after, and their cabinets: past their expiry, left alone before
 /// they were sent, or without an answer in time.
 pub async fn due(
-    connection: &mut Connection,
+    mut connection: &Connection,
     answer: Duration,
     limit: i64,
 ) -> Result<Vec<(Uuid, CabinetId)>> {
     let query = diesel::sql_query(DUE).bind::<Double, _>(answer.as_secs_f64());
-    let rows: Vec<Due> = query.bind::<BigInt, _>(limit).load(connection).await?;
+    let rows: Vec<Due> = query.bind::<BigInt, _>(limit).prepared().load(&mut connection).await?;
     rows.into_iter()
         .map(|due| Ok((due.id, CabinetId::try_from(due.cabinet_id).map_err(Error::internal)?)))
         .collect()

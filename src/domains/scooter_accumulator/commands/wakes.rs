@@ -76,6 +76,11 @@ impl Wakes {
 }
 
 impl Seat {
+    /// The command that is waited for.
+    pub fn command(&self) -> Uuid {
+        self.command
+    }
+
     /// Waits for the next wake-up since the last one that was seen.
     pub async fn woken(&mut self) {
         // The sender lives as long as this seat.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::try_join;
 use jiff::{SignedDuration, Timestamp};
 
 use super::contents::{self, Changes};
@@ -9,7 +10,7 @@ use super::store::{self, Noted, Sign};
 use super::wire::{Body, CellReport, CommandResult, Event};
 use crate::domains::scooter_accumulator::bookings::BookingKind;
 use crate::domains::scooter_accumulator::cabinets::cells::{self, CellState, Report};
-use crate::domains::scooter_accumulator::commands::{Answer, CommandKind, Witness};
+use crate::domains::scooter_accumulator::commands::{Answer, Command, CommandKind, Witness};
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
 use crate::domains::scooter_accumulator::line::Line;
 use crate::domains::scooter_accumulator::places::{
@@ -50,14 +51,16 @@ impl Outcome {
 /// Applies an event of a cabinet, within the caller's transaction.
 pub async fn apply(
     line: &Line,
-    connection: &mut Connection,
+    connection: &Connection,
     cabinet: &CabinetId,
     event: &Event,
     effects: &mut Effects,
 ) -> Result<Outcome> {
-    let Some(noted) = store::note(connection, cabinet, event.id.as_str()).await? else {
-        return Ok(Outcome::UnknownCabinet);
-    };
+    let (noted, command) = try_join!(
+        store::note(connection, cabinet, event.id.as_str()),
+        answered(line, connection, &event.body),
+    )?;
+    let Some(noted) = noted else { return Ok(Outcome::UnknownCabinet) };
     if !noted.is_new {
         return Ok(Outcome::Duplicate);
     }
@@ -70,25 +73,33 @@ pub async fn apply(
             store::heard(connection, cabinet, Sign { leaves: true, ..sign }).await?;
         }
         Body::CellChanged(cells) => {
-            store::heard(connection, cabinet, sign).await?;
-            work.report(connection, cells).await?;
-            settling::review_cabinet(connection, cabinet, effects).await?;
+            try_join!(store::heard(connection, cabinet, sign), work.report(connection, cells))?;
+            settling::review_cabinet(connection, cabinet, None, effects).await?;
         }
         Body::State { cells, firmware } => {
             let firmware = firmware.as_deref();
             let sign = Sign { is_complete: true, firmware, ..sign };
-            store::heard(connection, cabinet, sign).await?;
-            work.report(connection, cells).await?;
+            try_join!(store::heard(connection, cabinet, sign), work.report(connection, cells))?;
             let reported: BTreeSet<i32> = cells.iter().map(|cell| cell.n).collect();
             settling::settle_unanswered(line, connection, cabinet, event.at, &reported, effects)
                 .await?;
-            settling::review_cabinet(connection, cabinet, effects).await?;
+            settling::review_cabinet(connection, cabinet, None, effects).await?;
         }
         Body::CommandResult(result) => {
-            return work.answer(connection, result, &noted, sign, effects).await;
+            return work.answer(connection, result, command, (&noted, sign), effects).await;
         }
     }
     Ok(Outcome::News)
+}
+
+/// The command that an event answers.
+async fn answered(line: &Line, connection: &Connection, body: &Body) -> Result<Option<Command>> {
+    match body {
+        Body::CommandResult(CommandResult { command_id: Some(id), .. }) => {
+            line.find().by_id(connection, *id).await
+        }
+        _ => Ok(None),
+    }
 }
 
 struct Work<'a> {
@@ -103,17 +114,12 @@ impl Work<'_> {
     /// A cabinet's answer to a command.
     async fn answer(
         &self,
-        connection: &mut Connection,
+        connection: &Connection,
         result: &CommandResult,
-        noted: &Noted,
-        sign: Sign<'_>,
+        command: Option<Command>,
+        (noted, sign): (&Noted, Sign<'_>),
         effects: &mut Effects,
     ) -> Result<Outcome> {
-        let find = self.line.find();
-        let command = match result.command_id {
-            Some(id) => find.by_id(connection, id).await?,
-            None => None,
-        };
         let mut command = command
             .filter(|command| command.cabinet_id == *self.cabinet && command.status.is_open());
         let is_poll = noted.asked.is_some() && noted.asked == result.command_id;
@@ -126,8 +132,6 @@ impl Work<'_> {
             store::set_back(connection, self.cabinet, self.at).await?;
         }
         let sign = Sign { is_fresh: sign.is_fresh || is_set_back, ..sign };
-        store::heard(connection, self.cabinet, sign).await?;
-
         let opens = command.as_ref().filter(|command| command.kind == CommandKind::UnlockCells);
         let commanded = opens.and_then(|command| command.cells.clone()).unwrap_or_default();
         let opened = opened(result, &commanded);
@@ -140,9 +144,10 @@ impl Work<'_> {
             accumulator_id: None,
             charge: None,
         }));
-        self.report(connection, &reports).await?;
+        let heard = store::heard(connection, self.cabinet, sign);
+        try_join!(heard, self.report(connection, &reports))?;
         let Some(command) = &mut command else {
-            settling::review_cabinet(connection, self.cabinet, effects).await?;
+            settling::review_cabinet(connection, self.cabinet, None, effects).await?;
             return Ok(if is_poll { Outcome::News } else { Outcome::UnknownCommand });
         };
         let answer = Answer {
@@ -152,14 +157,16 @@ impl Work<'_> {
             cells: result.cells.clone(),
         };
         let ending = Ending::answered(answer, opened);
-        settling::end_command(self.line, connection, command, ending, effects).await?;
-        settling::review_cabinet(connection, self.cabinet, effects).await?;
+        let has_ended =
+            settling::end_command(self.line, connection, command, ending, effects).await?;
+        let but = command.booking_id.filter(|_| has_ended);
+        settling::review_cabinet(connection, self.cabinet, but, effects).await?;
         Ok(Outcome::News)
     }
 
     /// Writes down what the cabinet says of its cells, where it is news, and moves what is elsewhere
     /// than was thought.
-    async fn report(&self, connection: &mut Connection, reports: &[CellReport]) -> Result<()> {
+    async fn report(&self, connection: &Connection, reports: &[CellReport]) -> Result<()> {
         let own = || reports.iter().filter(|report| report.n <= self.cell_count);
         let written: Vec<Report> = own()
             .map(|cell| Report { n: cell.n, state: cell.state, charge: cell.charge })
@@ -167,13 +174,15 @@ impl Work<'_> {
         if written.is_empty() {
             return Ok(());
         }
-        let news = cells::report(connection, self.cabinet, self.at, &written).await?;
+        let (news, inside) = try_join!(
+            cells::report(connection, self.cabinet, self.at, &written),
+            store::inside(connection, self.cabinet),
+        )?;
         let news: BTreeSet<i32> = news.iter().map(|applied| applied.n).collect();
         let reports: Vec<&CellReport> = own().filter(|report| news.contains(&report.n)).collect();
         if reports.is_empty() {
             return Ok(());
         }
-        let inside = store::inside(connection, self.cabinet).await?;
         let changes = contents::compare(&reports, &inside);
         if changes == Changes::default() {
             return Ok(());
@@ -187,7 +196,7 @@ impl Work<'_> {
     }
 
     /// Locks every accumulator that changes, in the order of their ids.
-    async fn lock(&self, connection: &mut Connection, changes: &Changes) -> Result<Vec<Locked>> {
+    async fn lock(&self, connection: &Connection, changes: &Changes) -> Result<Vec<Locked>> {
         let gone = changes.gone.iter().map(|(_, id)| id);
         let came = changes.came.iter().map(|(_, id, _)| id);
         let charged = changes.charges.iter().map(|(id, _)| id);
@@ -198,7 +207,7 @@ impl Work<'_> {
     /// What is gone is with whoever opened its cell, or something beside it; else it is lost.
     async fn take_out(
         &self,
-        connection: &mut Connection,
+        connection: &Connection,
         changes: &Changes,
         locked: &mut Vec<Locked>,
     ) -> Result<()> {
@@ -224,7 +233,7 @@ impl Work<'_> {
     /// What is reported in a cell is there, from wherever it was thought to be.
     async fn put_in(
         &self,
-        connection: &mut Connection,
+        connection: &Connection,
         changes: &Changes,
         locked: &mut Vec<Locked>,
     ) -> Result<()> {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::contents::Inside;
 use crate::domains::scooter_accumulator::bookings::BookingKind;
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
-use crate::platform::database::{Connection, prepared_statement};
+use crate::platform::database::{Connection, Prepare, prepared_statement};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::ContractorId;
 
@@ -145,13 +145,13 @@ struct BookingOfRow {
 
 /// Locks an event's cabinet and notes the event; `None` when there is no such cabinet.
 pub async fn note(
-    connection: &mut Connection,
+    mut connection: &Connection,
     cabinet: &CabinetId,
     event: &str,
 ) -> Result<Option<Noted>> {
     type Row = (i32, Option<SqlTimestamp>, Option<Uuid>, bool, bool);
     let statement = Note { cabinet: cabinet.as_str(), event };
-    let row: Option<Row> = statement.get_result(connection).await.optional()?;
+    let row: Option<Row> = statement.get_result(&mut connection).await.optional()?;
     Ok(row.map(|(cell_count, said_at, asked, just_asked, is_new)| Noted {
         cell_count,
         said_at: said_at.map(SqlTimestamp::to_jiff),
@@ -161,7 +161,7 @@ pub async fn note(
 }
 
 /// Notes that a cabinet was heard of. The caller holds its row.
-pub async fn heard(connection: &mut Connection, cabinet: &CabinetId, sign: Sign<'_>) -> Result<()> {
+pub async fn heard(mut connection: &Connection, cabinet: &CabinetId, sign: Sign<'_>) -> Result<()> {
     let statement = Heard {
         comes: sign.is_fresh && !sign.leaves,
         leaves: sign.leaves,
@@ -171,25 +171,25 @@ pub async fn heard(connection: &mut Connection, cabinet: &CabinetId, sign: Sign<
         complete: sign.is_complete,
         cabinet: cabinet.as_str(),
     };
-    let _: bool = statement.get_result(connection).await?;
+    let _: bool = statement.get_result(&mut connection).await?;
     Ok(())
 }
 
 /// Notes that a cabinet's clock was set back to `at`. The caller holds its row.
 pub async fn set_back(
-    connection: &mut Connection,
+    mut connection: &Connection,
     cabinet: &CabinetId,
     at: Timestamp,
 ) -> Result<()> {
     let query = diesel::sql_query(SET_BACK).bind::<Text, _>(cabinet.as_str());
-    query.bind::<Timestamptz, _>(at.to_diesel()).execute(connection).await?;
+    query.bind::<Timestamptz, _>(at.to_diesel()).prepared().execute(&mut connection).await?;
     Ok(())
 }
 
 /// What is thought to be in a cabinet. The caller holds its row.
-pub async fn inside(connection: &mut Connection, cabinet: &CabinetId) -> Result<Inside> {
+pub async fn inside(mut connection: &Connection, cabinet: &CabinetId) -> Result<Inside> {
     let statement = InsideOf { cabinet: cabinet.as_str() };
-    let rows: Vec<(i32, String, i16)> = statement.load(connection).await?;
+    let rows: Vec<(i32, String, i16)> = statement.load(&mut connection).await?;
     rows.into_iter()
         .map(|(cell, id, charge)| {
             let id = AccumulatorId::try_from(id).map_err(Error::internal)?;
@@ -200,7 +200,7 @@ pub async fn inside(connection: &mut Connection, cabinet: &CabinetId) -> Result<
 
 /// Who has what is gone from a cell, if anybody opened something. The caller holds the cabinet's row.
 pub async fn taker(
-    connection: &mut Connection,
+    mut connection: &Connection,
     cabinet: &CabinetId,
     cell: i32,
     accumulator: &AccumulatorId,
@@ -209,7 +209,8 @@ pub async fn taker(
         .bind::<Text, _>(cabinet.as_str())
         .bind::<Integer, _>(cell)
         .bind::<Text, _>(accumulator.as_str())
-        .get_result(connection)
+        .prepared()
+        .get_result(&mut connection)
         .await
         .optional()?;
     row.map(|row| {
@@ -225,13 +226,14 @@ pub async fn taker(
 
 /// The booking of this cabinet, in work, that accumulators are in: by accumulator.
 pub async fn bookings_of(
-    connection: &mut Connection,
+    mut connection: &Connection,
     cabinet: &CabinetId,
     accumulators: &[&AccumulatorId],
 ) -> Result<BTreeMap<AccumulatorId, (Uuid, BookingKind)>> {
     let ids: Vec<&str> = accumulators.iter().map(|id| id.as_str()).collect();
     let query = diesel::sql_query(BOOKINGS_OF).bind::<Text, _>(cabinet.as_str());
-    let rows: Vec<BookingOfRow> = query.bind::<Array<Text>, _>(ids).load(connection).await?;
+    let rows: Vec<BookingOfRow> =
+        query.bind::<Array<Text>, _>(ids).prepared().load(&mut connection).await?;
     rows.into_iter()
         .map(|row| {
             let unknown = || Error::internal("a booking of an unknown kind");

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::try_join;
 use uuid::Uuid;
 
 use crate::domains::scooter_accumulator::bookings::store::{self as bookings, LockedBooking};
 use crate::domains::scooter_accumulator::bookings::{
     Booking, BookingEvent, BookingKind, BookingStatus, CellOutcome,
 };
-use crate::domains::scooter_accumulator::cabinets::store as cabinets;
+use crate::domains::scooter_accumulator::cabinets::store::CabinetRow;
 use crate::domains::scooter_accumulator::commands::{
     self, CommandKind, CommandStatus, Sending, broker_unavailable, cabinet_offline,
 };
@@ -38,6 +39,8 @@ pub(super) enum Begun {
 
 /// What is to be done with a booking.
 pub(super) struct Order<'a> {
+    /// What the command is called, if one is written.
+    pub command: Uuid,
     /// What a return brings.
     pub named: Option<&'a [AccumulatorId]>,
     /// How long the cabinet may carry it out: not longer than somebody waits there.
@@ -65,13 +68,13 @@ pub(super) async fn begin(
     id: Uuid,
     order: &Order<'_>,
 ) -> Result<(Beginning, CabinetId)> {
-    let Some(mut booking) = bookings::lock(connection, id).await? else {
+    let Some((mut booking, cabinet)) = bookings::lock(connection, id).await? else {
         return Err(Error::not_found("booking_not_found", "There is no such booking."));
     };
-    let cabinet = booking.get().cabinet_id.clone();
+    let id = booking.get().cabinet_id.clone();
     check(booking.get(), order.named)?;
     let beginning = match booking.get().status {
-        BookingStatus::Active => begin_new(line, connection, &mut booking, order).await?,
+        BookingStatus::Active => begin_new(line, connection, &mut booking, &cabinet, order).await?,
         BookingStatus::Executing | BookingStatus::Unknown => {
             join(line, connection, &booking, order.named).await?
         }
@@ -82,7 +85,7 @@ pub(super) async fn begin(
             return Err(bookings::refused(status));
         }
     };
-    Ok((beginning, cabinet))
+    Ok((beginning, id))
 }
 
 /// Whether the request fits the booking's kind.
@@ -147,14 +150,13 @@ async fn begin_new(
     line: &Line,
     connection: &mut Connection,
     booking: &mut LockedBooking,
+    cabinet: &CabinetRow,
     order: &Order<'_>,
 ) -> Result<Beginning> {
     if !line.mqtt.is_up() {
         return Err(broker_unavailable());
     }
-    let cabinet = booking.get().cabinet_id.clone();
-    let row = cabinets::lock(connection, &cabinet).await?;
-    if !row.is_some_and(|row| row.online) {
+    if !cabinet.online {
         return Err(cabinet_offline());
     }
     if order.ttl < LEAST_TTL {
@@ -165,19 +167,22 @@ async fn begin_new(
     }
     let of_use = booking.get().cells.iter().filter(|cell| cell.outcome.is_none());
     let cells: Vec<i32> = of_use.map(|cell| cell.n).collect();
-    let id = Uuid::now_v7();
+    let cabinet = booking.get().cabinet_id.clone();
     let command = commands::store::NewCommand {
-        id,
+        id: order.command,
         cabinet: &cabinet,
         booking: Some(booking.get().id),
         kind: CommandKind::UnlockCells,
         cells: Some(&cells),
         ttl: order.ttl,
     };
-    commands::store::insert(connection, &command).await?;
-    bookings::advance(connection, booking, BookingEvent::Execute).await?;
-    let sending = commands::mark(line, connection, &cabinet).await?;
-    Ok(Beginning { sending, ..Beginning::of(Begun::Began(id)) })
+    let connection = &*connection;
+    let ((), (), sending) = try_join!(
+        commands::store::insert(connection, &command),
+        bookings::advance(connection, booking, BookingEvent::Execute),
+        commands::mark(line, connection, &cabinet),
+    )?;
+    Ok(Beginning { sending, ..Beginning::of(Begun::Began(order.command)) })
 }
 
 /// Gives the cells of a return their accumulators, which the technician must have; cells that are left

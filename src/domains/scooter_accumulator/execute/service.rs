@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::try_join;
 use uuid::Uuid;
 
 use super::beginning::{self, Begun, Order};
@@ -63,14 +64,17 @@ impl Execution {
         let waits =
             Context { deadline: Deadline::after(left.saturating_sub(kept)), ..context.clone() };
         loop {
-            let begun = self.begin(&waits, booking, named.clone()).await?;
+            // Who sits down before the command is written misses no answer, and need not look at once.
+            let own = self.line.wakes.sit(Uuid::now_v7());
+            let begun = self.begin(&waits, booking, own.command(), named.clone()).await?;
             let (command, was_unknown, is_own) = match begun {
                 Begun::Done(booking) => return Ok(*booking),
                 Begun::Began(command) => (command, false, true),
                 Begun::Joins(command) => (command, false, false),
                 Begun::Asks(command) => (command, true, false),
             };
-            match self.wait(&waits, booking, command, was_unknown).await? {
+            let seat = is_own.then_some(own);
+            match self.wait(&waits, booking, command, seat, was_unknown).await? {
                 Came::Booking(booking) => return Ok(*booking),
                 // What was unknown is known now, and nothing is open: this call's own turn.
                 Came::NotOpened(_) if was_unknown && !waits.deadline.has_passed() => {}
@@ -92,6 +96,7 @@ impl Execution {
         &self,
         context: &Context,
         booking: Uuid,
+        command: Uuid,
         named: Option<Vec<AccumulatorId>>,
     ) -> Result<Begun> {
         let (line, context) = (Arc::clone(&self.line), context.clone());
@@ -100,7 +105,7 @@ impl Execution {
                 .database
                 .transaction(&context, async |connection| {
                     let ttl = context.deadline.remaining().min(line.settings.ttl());
-                    let order = Order { named: named.as_deref(), ttl };
+                    let order = Order { command, named: named.as_deref(), ttl };
                     beginning::begin(&line, connection, booking, &order).await
                 })
                 .await?;
@@ -129,25 +134,33 @@ impl Execution {
         work.await.map_err(Error::internal)?
     }
 
-    /// Waits until the command has ended, its time for an answer is over, or the caller's is.
+    /// Waits until the command has ended, its time for an answer is over, or the caller's is. `own` is
+    /// the seat of whoever has just had the command written.
     async fn wait(
         &self,
         context: &Context,
         booking: Uuid,
         command: Uuid,
+        own: Option<Seat>,
         was_unknown: bool,
     ) -> Result<Came> {
-        let mut seat = self.line.wakes.sit(command);
         let began = Instant::now();
         let answer = self.line.settings.answer();
+        // What was written just now has no answer yet.
+        let mut looks = own.is_none();
+        let mut seat = own.unwrap_or_else(|| self.line.wakes.sit(command));
         loop {
-            let looked = self.look(context, booking, command, was_unknown).await;
-            match looked {
-                Ok(Some(came)) => return Ok(came),
-                Ok(None) => {}
-                Err(error) if error.kind() == Kind::DeadlineExceeded => return Ok(Came::Nothing),
-                Err(error) => return Err(error),
+            if looks {
+                match self.look(context, booking, command, was_unknown).await {
+                    Ok(Some(came)) => return Ok(came),
+                    Ok(None) => {}
+                    Err(error) if error.kind() == Kind::DeadlineExceeded => {
+                        return Ok(Came::Nothing);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
+            looks = true;
             let left = context.deadline.remaining();
             if left.is_zero() {
                 return Ok(Came::Nothing);
@@ -169,11 +182,11 @@ impl Execution {
         was_unknown: bool,
     ) -> Result<Option<Came>> {
         let find = self.line.find();
-        let read = async |connection: &mut Connection| {
-            let booking = bookings::find(connection, booking).await?;
-            Ok((booking, find.by_id(connection, command).await?))
+        // The command first: what ended it has changed the booking in the same transaction.
+        let read = async |connection: &Connection| {
+            try_join!(find.by_id(connection, command), bookings::find(connection, booking))
         };
-        let (booking, command) = self.line.database.transaction(context, read).await?;
+        let (command, booking) = self.line.database.statement(context, read).await?;
         let gone = || Error::internal("a booking in work, or its command, is gone");
         let (booking, command) = (booking.ok_or_else(gone)?, command.ok_or_else(gone)?);
         match command.status {

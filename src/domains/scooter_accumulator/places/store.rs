@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 
 use super::place::{Cause, Place, PlaceColumns};
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId, ScooterId};
-use crate::platform::database::{Connection, Json};
+use crate::platform::database::{Connection, Json, Prepare};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::ContractorId;
 
@@ -126,19 +126,19 @@ const SET_CHARGES: &str = "UPDATE scooter_accumulator.accumulators a SET charge 
      WHERE a.id = n.id AND a.charge <> n.charge";
 
 /// Locks accumulators in the order of their ids. Those that do not exist are left out.
-pub async fn lock(connection: &mut Connection, ids: &[&AccumulatorId]) -> Result<Vec<Locked>> {
+pub async fn lock(mut connection: &Connection, ids: &[&AccumulatorId]) -> Result<Vec<Locked>> {
     let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
     let query = diesel::sql_query(LOCK).bind::<Array<Text>, _>(ids);
-    locked(query.load(connection).await?)
+    locked(query.prepared().load(&mut connection).await?)
 }
 
 /// Locks every accumulator that is in a cabinet. The caller holds the cabinet's row.
 pub async fn lock_of_cabinet(
-    connection: &mut Connection,
+    mut connection: &Connection,
     cabinet: &CabinetId,
 ) -> Result<Vec<Locked>> {
     let query = diesel::sql_query(LOCK_OF_CABINET).bind::<Text, _>(cabinet.as_str());
-    locked(query.load(connection).await?)
+    locked(query.prepared().load(&mut connection).await?)
 }
 
 fn locked(rows: Vec<AccumulatorRow>) -> Result<Vec<Locked>> {
@@ -160,7 +160,7 @@ pub struct Move {
 ///
 /// # Errors
 /// `conflict` when a cell is taken or does not exist.
-pub async fn move_all(connection: &mut Connection, moves: &[Move], cause: Cause) -> Result<()> {
+pub async fn move_all(mut connection: &Connection, moves: &[Move], cause: Cause) -> Result<()> {
     let moves: Vec<&Move> =
         moves.iter().filter(|made| made.to != made.accumulator.0.place).collect();
     if moves.is_empty() {
@@ -188,7 +188,8 @@ pub async fn move_all(connection: &mut Connection, moves: &[Move], cause: Cause)
         .bind::<Text, _>(cause.kind.as_str())
         .bind::<Nullable<SqlUuid>, _>(cause.booking_id)
         .bind::<Nullable<SqlUuid>, _>(cause.command_id)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     if written == moves.len() {
         return Ok(());
@@ -201,7 +202,7 @@ pub async fn move_all(connection: &mut Connection, moves: &[Move], cause: Cause)
 /// # Errors
 /// `conflict` when its cell is taken or does not exist.
 pub async fn create(
-    connection: &mut Connection,
+    mut connection: &Connection,
     accumulator: &Accumulator,
     cause: Cause,
 ) -> Result<bool> {
@@ -218,14 +219,15 @@ pub async fn create(
         .bind::<Nullable<Jsonb>, _>(accumulator.place.as_ref().map(|place| Json(place.clone())))
         .bind::<Nullable<SqlUuid>, _>(cause.booking_id)
         .bind::<Nullable<SqlUuid>, _>(cause.command_id)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(written == 1)
 }
 
 /// Writes charges that changed. The caller has locked the accumulators.
 pub async fn set_charges(
-    connection: &mut Connection,
+    mut connection: &Connection,
     charges: &[(&AccumulatorId, i16)],
 ) -> Result<()> {
     let (ids, charges): (Vec<&str>, Vec<i16>) =
@@ -236,7 +238,8 @@ pub async fn set_charges(
     diesel::sql_query(SET_CHARGES)
         .bind::<Array<Text>, _>(ids)
         .bind::<Array<SmallInt>, _>(charges)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }

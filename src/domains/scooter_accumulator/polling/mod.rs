@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::commands::{CommandKind, payload};
 use super::line::Line;
 use crate::platform::context::{Context, Deadline};
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::Result;
 
 const EVERY: Duration = Duration::from_millis(500);
@@ -101,7 +101,7 @@ async fn ask(line: &Line) -> Result<bool> {
             .bind::<Double, _>(settings.poll().as_secs_f64())
             .bind::<Double, _>(settings.ask_again().as_secs_f64())
             .bind::<Double, _>(settings.ttl().as_secs_f64());
-        Ok(query.load::<Claimed>(connection).await?)
+        Ok(query.prepared().load::<Claimed>(connection).await?)
     };
     let claimed = line.database.transaction(&context, claim).await?;
     let more = i64::try_from(claimed.len()).is_ok_and(|count| count >= BATCH);
@@ -126,7 +126,7 @@ async fn fall_silent(line: &Line) -> Result<()> {
     let after = line.settings.offline_after().as_secs_f64();
     let work = async |connection: &mut Connection| {
         let query = diesel::sql_query(FALL_SILENT).bind::<Double, _>(after);
-        Ok(query.execute(connection).await?)
+        Ok(query.prepared().execute(connection).await?)
     };
     let silent = line.database.transaction(&context, work).await?;
     if silent > 0 {

@@ -11,6 +11,7 @@ mod sweeping;
 
 use std::collections::BTreeSet;
 
+use futures_util::try_join;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -59,20 +60,20 @@ impl Ending {
 /// Ends a command, and lets its booking go on. Returns whether it could still end so.
 pub async fn end_command(
     line: &Line,
-    connection: &mut Connection,
+    connection: &Connection,
     command: &mut Command,
     ending: Ending,
     effects: &mut Effects,
 ) -> Result<bool> {
     let Ending { event, answer, opened } = ending;
-    let advanced =
-        super::commands::store::advance(connection, command, event, Some(answer)).await?;
+    let booking = command.booking_id;
+    let (advanced, booking) = try_join!(
+        super::commands::store::advance(connection, command, event, Some(answer)),
+        lock(connection, booking),
+    )?;
     let Some(age) = advanced else { return Ok(false) };
     effects.command(command.id, command.kind, command.status, age);
-    let Some(booking) = command.booking_id else { return Ok(true) };
-    let Some(mut booking) = bookings::lock_under_cabinet(connection, booking).await? else {
-        return Ok(true);
-    };
+    let Some(mut booking) = booking else { return Ok(true) };
     let status = booking.get().status;
     if !matches!(status, BookingStatus::Executing | BookingStatus::Unknown) {
         return Ok(true);
@@ -91,15 +92,26 @@ pub async fn end_command(
     let outcomes: Vec<_> = command.cells.iter().flatten().map(of).collect();
     bookings::set_outcomes(connection, &mut booking, &outcomes).await?;
     bookings::advance(connection, &mut booking, BookingEvent::Opened).await?;
-    store::opened(connection, booking.get().id, line.settings.settle()).await?;
-    review(connection, &mut booking, Some(command.id), false, effects).await?;
+    let settle = line.settings.settle();
+    let ((), known) = try_join!(
+        store::opened(connection, booking.get().id, settle),
+        facts(connection, &booking),
+    )?;
+    write_review(connection, &mut booking, known, Some(command.id), false, effects).await?;
     Ok(true)
+}
+
+async fn lock(connection: &Connection, booking: Option<Uuid>) -> Result<Option<LockedBooking>> {
+    match booking {
+        Some(id) => bookings::lock_under_cabinet(connection, id).await,
+        None => Ok(None),
+    }
 }
 
 /// The time for an answer is over: from now on it is not known what became of the command, and the
 /// cabinet is asked for its state as soon as it cannot carry it out any more.
 pub async fn time_out(
-    connection: &mut Connection,
+    connection: &Connection,
     command: &mut Command,
     effects: &mut Effects,
 ) -> Result<()> {
@@ -119,11 +131,7 @@ pub async fn time_out(
 }
 
 /// Has a command's cabinet asked for its state as soon as that tells what became of the command.
-pub async fn ask(
-    connection: &mut Connection,
-    command: &Command,
-    effects: &mut Effects,
-) -> Result<()> {
+pub async fn ask(connection: &Connection, command: &Command, effects: &mut Effects) -> Result<()> {
     let at = command.expires_at.checked_add(AFTER_EXPIRY).unwrap_or(command.expires_at);
     store::ask(connection, &command.cabinet_id, at).await?;
     effects.ask();
@@ -134,7 +142,7 @@ pub async fn ask(
 /// carry out any more, and did not answer, are known by what it shows.
 pub async fn settle_unanswered(
     line: &Line,
-    connection: &mut Connection,
+    connection: &Connection,
     cabinet: &CabinetId,
     at: Timestamp,
     reported: &BTreeSet<i32>,
@@ -165,13 +173,15 @@ pub async fn settle_unanswered(
     Ok(())
 }
 
-/// Cells of a cabinet were reported: its bookings in work go on.
+/// Cells of a cabinet were reported: its bookings in work go on, but for one that just did.
 pub async fn review_cabinet(
-    connection: &mut Connection,
+    connection: &Connection,
     cabinet: &CabinetId,
+    but: Option<Uuid>,
     effects: &mut Effects,
 ) -> Result<()> {
-    for id in store::in_work(connection, cabinet).await? {
+    let in_work = store::in_work(connection, cabinet).await?;
+    for id in in_work.into_iter().filter(|id| Some(*id) != but) {
         if let Some(mut booking) = bookings::lock_under_cabinet(connection, id).await? {
             review(connection, &mut booking, None, false, effects).await?;
         }
@@ -181,7 +191,7 @@ pub async fn review_cabinet(
 
 /// Writes down what the facts make of a booking whose doors were opened.
 async fn review(
-    connection: &mut Connection,
+    connection: &Connection,
     booking: &mut LockedBooking,
     command: Option<Uuid>,
     overdue: bool,
@@ -190,7 +200,18 @@ async fn review(
     if booking.get().status != BookingStatus::Executing {
         return Ok(());
     }
-    let (facts, named) = facts(connection, booking).await?;
+    let known = facts(connection, booking).await?;
+    write_review(connection, booking, known, command, overdue, effects).await
+}
+
+async fn write_review(
+    connection: &Connection,
+    booking: &mut LockedBooking,
+    (facts, named): (BookingFacts, Vec<Locked>),
+    command: Option<Uuid>,
+    overdue: bool,
+    effects: &mut Effects,
+) -> Result<()> {
     let review = rules::review(&facts, overdue);
     carry_out(connection, booking, command, &review.moves, named).await?;
     if !review.outcomes.is_empty() {
@@ -212,13 +233,15 @@ async fn review(
 
 /// What is known of a booking, and its accumulators, locked.
 async fn facts(
-    connection: &mut Connection,
+    connection: &Connection,
     booking: &LockedBooking,
 ) -> Result<(BookingFacts, Vec<Locked>)> {
     let booking = booking.get();
-    let cells = store::facts(connection, booking).await?;
-    let named: Vec<&AccumulatorId> = cells.iter().filter_map(|cell| cell.named.as_ref()).collect();
-    let named = places::lock(connection, &named).await?;
+    let cells = booking.cells.iter();
+    let named: Vec<&AccumulatorId> =
+        cells.filter_map(|cell| cell.accumulator_id.as_ref()).collect();
+    let (cells, named) =
+        try_join!(store::facts(connection, booking), places::lock(connection, &named))?;
     let technician = Place::contractor(booking.contractor_id.clone());
     let is_here =
         |place: &Place| place.in_cell().is_some_and(|cell| cell.cabinet_id == booking.cabinet_id);
@@ -232,7 +255,7 @@ async fn facts(
 }
 
 async fn carry_out(
-    connection: &mut Connection,
+    connection: &Connection,
     booking: &LockedBooking,
     command: Option<Uuid>,
     moves: &[Move],

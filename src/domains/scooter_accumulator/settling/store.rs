@@ -13,7 +13,7 @@ use super::rules::CellFacts;
 use crate::domains::scooter_accumulator::bookings::{Booking, BookingKind};
 use crate::domains::scooter_accumulator::cabinets::cells::CellState;
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, CabinetId};
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::{Error, Result};
 
 #[derive(QueryableByName)]
@@ -58,9 +58,9 @@ const ASK: &str = "UPDATE scooter_accumulator.cabinets \
      SET poll_at = LEAST(poll_at, GREATEST($2, clock_timestamp())) WHERE id = $1";
 
 /// What matters of a booking's cells.
-pub async fn facts(connection: &mut Connection, booking: &Booking) -> Result<Vec<CellFacts>> {
+pub async fn facts(mut connection: &Connection, booking: &Booking) -> Result<Vec<CellFacts>> {
     let query = diesel::sql_query(FACTS).bind::<SqlUuid, _>(booking.id);
-    let rows: Vec<FactsRow> = query.load(connection).await?;
+    let rows: Vec<FactsRow> = query.prepared().load(&mut connection).await?;
     let unknown = || Error::internal("a cell of an unknown state, or of no booking");
     rows.into_iter()
         .map(|row| {
@@ -81,42 +81,42 @@ pub async fn facts(connection: &mut Connection, booking: &Booking) -> Result<Vec
 }
 
 /// Doors were opened: from now on the cabinet has so long to report them shut.
-pub async fn opened(connection: &mut Connection, booking: Uuid, settle: Duration) -> Result<()> {
+pub async fn opened(mut connection: &Connection, booking: Uuid, settle: Duration) -> Result<()> {
     let query = diesel::sql_query(OPENED).bind::<SqlUuid, _>(booking);
-    query.bind::<Double, _>(settle.as_secs_f64()).execute(connection).await?;
+    query.bind::<Double, _>(settle.as_secs_f64()).prepared().execute(&mut connection).await?;
     Ok(())
 }
 
 /// No door was opened: the cells are as they were booked.
 pub async fn not_opened(
-    connection: &mut Connection,
+    mut connection: &Connection,
     booking: Uuid,
     kind: BookingKind,
 ) -> Result<()> {
     let query = diesel::sql_query(NOT_OPENED).bind::<SqlUuid, _>(booking);
-    query.bind::<Text, _>(kind.as_str()).execute(connection).await?;
+    query.bind::<Text, _>(kind.as_str()).prepared().execute(&mut connection).await?;
     Ok(())
 }
 
 /// The bookings of a cabinet whose doors were opened and that have not ended.
-pub async fn in_work(connection: &mut Connection, cabinet: &CabinetId) -> Result<Vec<Uuid>> {
+pub async fn in_work(mut connection: &Connection, cabinet: &CabinetId) -> Result<Vec<Uuid>> {
     let query = diesel::sql_query(IN_WORK).bind::<Text, _>(cabinet.as_str());
-    let rows: Vec<Id> = query.load(connection).await?;
+    let rows: Vec<Id> = query.prepared().load(&mut connection).await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 /// Bookings whose time for reports is over, and their cabinets.
-pub async fn overdue(connection: &mut Connection, limit: i64) -> Result<Vec<(Uuid, CabinetId)>> {
+pub async fn overdue(mut connection: &Connection, limit: i64) -> Result<Vec<(Uuid, CabinetId)>> {
     let query = diesel::sql_query(OVERDUE).bind::<BigInt, _>(limit);
-    let rows: Vec<OfCabinet> = query.load(connection).await?;
+    let rows: Vec<OfCabinet> = query.prepared().load(&mut connection).await?;
     rows.into_iter()
         .map(|row| Ok((row.id, CabinetId::try_from(row.cabinet_id).map_err(Error::internal)?)))
         .collect()
 }
 
 /// Has the cabinet asked for its state at `at`, or as soon as that has passed.
-pub async fn ask(connection: &mut Connection, cabinet: &CabinetId, at: Timestamp) -> Result<()> {
+pub async fn ask(mut connection: &Connection, cabinet: &CabinetId, at: Timestamp) -> Result<()> {
     let query = diesel::sql_query(ASK).bind::<Text, _>(cabinet.as_str());
-    query.bind::<Timestamptz, _>(at.to_diesel()).execute(connection).await?;
+    query.bind::<Timestamptz, _>(at.to_diesel()).prepared().execute(&mut connection).await?;
     Ok(())
 }

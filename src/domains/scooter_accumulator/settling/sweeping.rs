@@ -18,7 +18,7 @@ use crate::domains::scooter_accumulator::commands::{
 use crate::domains::scooter_accumulator::ids::CabinetId;
 use crate::domains::scooter_accumulator::line::Line;
 use crate::platform::context::Context;
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::Result;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -140,6 +140,7 @@ async fn clean(line: &Line) -> Result<()> {
             let events = diesel::sql_query(FORGET_EVENTS)
                 .bind::<Integer, _>(settings.event_memory_minutes)
                 .bind::<BigInt, _>(CLEANING_BATCH)
+                .prepared()
                 .execute(connection)
                 .await?;
             Ok(events)
