@@ -15,6 +15,9 @@ import json
 import pathlib
 import re
 import sys
+
+if sys.version_info < (3, 11):
+    sys.exit("error: this needs Python 3.11 or newer, for tomllib")
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
