@@ -4,10 +4,10 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test lint features packaging deny restore-test bench
+.PHONY: help run down migrate test kafka chaos api-test dashboards dashboards-test lint features packaging deny restore-test bench
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## install, build, migrate and start everything; again: rebuild and restart
 	@tools/local/run.sh
@@ -31,7 +31,13 @@ chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 A
 api-test: ## schemathesis over the server's own OpenAPI
 	@tools/api-test.sh $(ARGS)
 
-lint: ## format, clippy, shellcheck, squawk, features
+dashboards: ## Grafana's dashboards, made of their descriptions (deploy/grafana/panels)
+	@tools/local/install.sh python && tools/dashboards/generate.py
+
+dashboards-test: ## every query of dashboards and alerts, asked of a real Prometheus
+	@tools/dashboards-test.sh
+
+lint: ## format, clippy, shellcheck, squawk, dashboards and alert rules, features
 	@tools/lint.sh
 
 features: ## every feature alone, all and none, without warnings
