@@ -30,11 +30,16 @@ const TECHNICIANS: usize = 4;
 const FOR: Duration = Duration::from_secs(8);
 /// An expiry is read to the millisecond, and a clock takes a moment to be looked at.
 const BLINK: SignedDuration = SignedDuration::from_millis(5);
+/// As [`SETTINGS`] say.
+const TTL_MS: i64 = 700;
 const SETTINGS: &str = "[scooter_accumulator.commands]\nanswer_ms = 700\nttl_ms = 700\nsettle_ms = 3000\n\
      pace_ms = 0\npoll_ms = 2000\nask_again_ms = 200\noffline_after_ms = 600000\n";
 
+/// What a technician takes out where a booking of his is carried through at once.
+pub const CELLS_OF_A_BOOKING: u64 = 1;
+
 /// Everything that the technicians work with.
-struct Site {
+pub struct Site {
     /// Away while it is killed and started again.
     broker: RefCell<Option<Mosquitto>>,
     section: String,
@@ -48,7 +53,8 @@ struct Site {
 }
 
 impl Site {
-    async fn of(processes: usize) -> Self {
+    /// So many processes, cabinets that have told what they have, and nobody at work.
+    pub async fn of(processes: usize) -> Self {
         let broker = Mosquitto::start(&CABINETS).await;
         let sandbox = start_sandbox();
         let password = "{cabinet_id}-secret".to_owned();
@@ -82,12 +88,19 @@ impl Site {
     }
 
     fn spawn(&self) -> Server {
-        let config =
-            configuration_at(&self.database.url(), &self.sandbox, &self.section) + SETTINGS;
-        Server::spawn(&config, &[("FLEET__DOMAINS", DOMAIN)])
+        self.spawn_under(&[])
     }
 
-    fn enlist(&self, server: Server) {
+    /// One more, under further variables; it need not be ready yet.
+    pub fn spawn_under(&self, env: &[(&str, &str)]) -> Server {
+        let config =
+            configuration_at(&self.database.url(), &self.sandbox, &self.section) + SETTINGS;
+        let env: Vec<_> = env.iter().copied().chain([("FLEET__DOMAINS", DOMAIN)]).collect();
+        Server::spawn(&config, &env)
+    }
+
+    /// From now on it is called too.
+    pub fn enlist(&self, server: Server) {
         let root = server.anonymous();
         self.roots
             .borrow_mut()
@@ -102,7 +115,7 @@ impl Site {
         self.enlist(self.spawn());
     }
 
-    fn caller(&self, number: usize) -> Caller {
+    pub fn caller(&self, number: usize) -> Caller {
         let roots = self.roots.borrow();
         roots[number % roots.len()].header("X-Request-Timeout-Ms", "2000")
     }
@@ -215,7 +228,7 @@ impl Site {
     }
 
     /// Cells in which the database has something else than there is.
-    async fn differences(&self) -> usize {
+    pub async fn differences(&self) -> usize {
         let mut truth: BTreeMap<(String, i32), String> = BTreeMap::new();
         for cabinet in &self.cabinets {
             for (n, cell) in (1..).zip(cabinet.cells()) {
@@ -236,7 +249,7 @@ impl Site {
     }
 
     /// Doors that opened twice for one command, or after its expiry.
-    fn wrong_openings(&self) -> u64 {
+    pub fn wrong_openings(&self) -> u64 {
         let mut wrong = 0;
         for cabinet in &self.cabinets {
             let mut times: BTreeMap<(String, usize), u64> = BTreeMap::new();
@@ -252,6 +265,36 @@ impl Site {
             wrong += times.values().map(|times| times - 1).sum::<u64>();
         }
         wrong
+    }
+}
+
+impl Site {
+    /// A technician books, opens, and takes out; how many cells.
+    pub async fn pickup(&self, caller: &Caller, cabinet: &str, technician: &str) -> u64 {
+        let body = json!({"cabinet_id": cabinet, "contractor_id": technician, "kind": "pickup",
+            "count": CELLS_OF_A_BOOKING});
+        let booked = caller.post("bookings", body).await.expect(201);
+        let path = format!("bookings/{}", booked["id"].as_str().unwrap());
+        caller.post(&format!("{path}/execute"), json!({})).await.expect(200);
+        until("the booking is completed", async || {
+            caller.get(&path).await.expect(200)["status"] == "completed"
+        })
+        .await;
+        CELLS_OF_A_BOOKING
+    }
+
+    /// How many doors opened.
+    pub fn opened(&self) -> u64 {
+        self.cabinets.iter().map(|cabinet| cabinet.openings().len() as u64).sum()
+    }
+
+    /// No command is good for longer than it was meant to be, by a right clock.
+    pub fn assert_expiries(&self) {
+        let latest = Timestamp::now() + SignedDuration::from_millis(TTL_MS) + BLINK;
+        for command in self.cabinets.iter().flat_map(Cabinet::commands) {
+            let expires_at: Timestamp = command["expires_at"].as_str().unwrap().parse().unwrap();
+            assert!(expires_at <= latest, "{command} is good after {latest}");
+        }
     }
 }
 
@@ -307,10 +350,9 @@ async fn killing_processes_and_the_broker_opens_nothing_twice_or_late_and_loses_
         for (what, wrong) in WRONG {
             assert_eq!(site.database.count(wrong).await, 0, "{what}");
         }
-        let opened: usize = site.cabinets.iter().map(|cabinet| cabinet.openings().len()).sum();
         let counts = Counts {
             selected: site.executed.get(),
-            delivered: u64::try_from(opened).unwrap(),
+            delivered: site.opened(),
             lost: 0,
             doubled: site.wrong_openings(),
         };
