@@ -13,8 +13,8 @@ use crate::support::process::Server;
 
 /// Between a call that was not answered and the next.
 const PAUSE: Duration = Duration::from_millis(20);
-/// What a client says that found nobody: nothing was under way.
-const NOBODY: &str = "Failed to connect";
+/// What a client says that found nobody: nothing was under way. (A connection that ends is "disconnected".)
+const NOBODY: &str = "refused";
 
 /// Several with one configuration.
 pub struct Processes {
