@@ -4,7 +4,7 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test lint features deny bench
+.PHONY: help run down migrate test kafka chaos api-test lint features packaging deny restore-test bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,14 +31,20 @@ chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 A
 api-test: ## schemathesis over the server's own OpenAPI
 	@tools/api-test.sh $(ARGS)
 
-lint: ## format, clippy, shellcheck, features
+lint: ## format, clippy, shellcheck, squawk, features
 	@tools/lint.sh
 
 features: ## every feature alone, all and none, without warnings
 	@tools/features.sh
 
+packaging: ## checks Dockerfile, compose.yaml, deploy/ and what the image holds (WRITE=1: writes deploy/kubernetes)
+	@WRITE='$(WRITE)' tools/packaging/check.sh
+
 deny: ## licences, sources and banned crates of the dependencies (slow the first time)
 	@tools/deny.sh
+
+restore-test: ## backup and restore, tried (CUSTOMERS=1000000)
+	@CUSTOMERS='$(CUSTOMERS)' tools/restore-test.sh
 
 bench: ## measure throughput and latency
 	@tools/local/install.sh build postgres wrk nginx && benches/run.sh

@@ -23,4 +23,5 @@ tools/local/postgres.sh psql -qc 'SET client_min_messages = warning' \
 FLEET__HTTP__LISTEN="127.0.0.1:$(free_port "${BENCH_PORT:-18080}")"
 export FLEET__HTTP__LISTEN FLEET__DOMAINS="scooter-accumulator"
 PGBENCH="$(compgen -G '/usr/lib/postgresql/*/bin/pgbench' | sort -V | tail -n 1 || echo pgbench)"
-python3 benches/cabinets.py "$work" "$PGBENCH" "$FLEET__DATABASE__URL" "$(free_port 18830)"
+postmaster="$(tools/local/postgres.sh status 2>/dev/null | sed -n 's/^up: pid \([0-9]*\).*/\1/p')"
+python3 benches/cabinets.py "$work" "$PGBENCH" "$FLEET__DATABASE__URL" "$(free_port 18830)" "${postmaster:-0}"

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/local/lib.sh"
 
 PAPER=docs/chaos.md
-export FLEET_CHAOS_SEEDS="${SEEDS:-3}" FLEET_CHAOS_SEED="${SEED:-1}" FLEET_CHAOS_DRIVERS="${DRIVERS:-100000}"
+export FLEET_CHAOS_SEEDS="${SEEDS:-3}" FLEET_CHAOS_SEED="${SEED:-1}" FLEET_CHAOS_DRIVERS="${DRIVERS:-100000}" FLEET_CHAOS_STRIDE="${STRIDE:-1}"
 out="$LOG/chaos.log"
 
 # Which machine, and what else it did.

@@ -16,6 +16,7 @@ pub mod identity;
 mod metrics;
 pub mod pagination;
 pub mod params;
+mod permit;
 mod pipeline;
 pub mod problem;
 mod server;

@@ -20,9 +20,10 @@ use crate::support::client::{Caller, Reply};
 use crate::support::database::TestDatabase;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Server;
+use crate::support::proxy::{Proxy, host_and_port};
 
 const DOMAIN: &str = "scooter-accumulator";
-const CABINETS: [&str; 2] = ["cab-1", "cab-2"];
+pub const CABINETS: [&str; 2] = ["cab-1", "cab-2"];
 const CELLS: usize = 8;
 const FULL: usize = 5;
 const TECHNICIANS: usize = 4;
@@ -44,7 +45,9 @@ pub struct Site {
     broker: RefCell<Option<Mosquitto>>,
     section: String,
     sandbox: Sandbox,
-    database: TestDatabase,
+    pub database: TestDatabase,
+    /// Between the processes and the database.
+    pub proxy: Proxy,
     cabinets: Vec<Cabinet>,
     servers: RefCell<Vec<Server>>,
     roots: RefCell<Vec<Caller>>,
@@ -55,6 +58,7 @@ pub struct Site {
 impl Site {
     /// So many processes, cabinets that have told what they have, and nobody at work.
     pub async fn of(processes: usize) -> Self {
+        let database = TestDatabase::create();
         let broker = Mosquitto::start(&CABINETS).await;
         let sandbox = start_sandbox();
         let password = "{cabinet_id}-secret".to_owned();
@@ -64,7 +68,8 @@ impl Site {
             section: broker.section(),
             broker: RefCell::new(Some(broker)),
             sandbox,
-            database: TestDatabase::create(),
+            proxy: Proxy::start(host_and_port(&database.url()).1),
+            database,
             cabinets: Vec::new(),
             servers: RefCell::default(),
             roots: RefCell::default(),
@@ -72,9 +77,7 @@ impl Site {
             executed: Shared::new(0),
         };
         for _ in 0..processes {
-            let mut server = site.spawn();
-            server.wait_for("readyz", 200).await;
-            site.enlist(server);
+            site.start().await;
         }
         for id in CABINETS {
             let body = json!({"id": id, "lat": 1, "lon": 1, "cell_count": CELLS});
@@ -93,8 +96,8 @@ impl Site {
 
     /// One more, under further variables; it need not be ready yet.
     pub fn spawn_under(&self, env: &[(&str, &str)]) -> Server {
-        let config =
-            configuration_at(&self.database.url(), &self.sandbox, &self.section) + SETTINGS;
+        let url = self.proxy.in_front_of(&self.database.url());
+        let config = configuration_at(&url, &self.sandbox, &self.section) + SETTINGS;
         let env: Vec<_> = env.iter().copied().chain([("FLEET__DOMAINS", DOMAIN)]).collect();
         Server::spawn(&config, &env)
     }
@@ -109,10 +112,29 @@ impl Site {
     }
 
     /// Kills a process and starts another.
-    fn replace(&self, victim: usize) {
+    pub fn replace(&self, victim: usize) {
+        self.kill(victim);
+        self.enlist(self.spawn());
+    }
+
+    /// Kills a process.
+    pub fn kill(&self, victim: usize) {
         drop(self.servers.borrow_mut().remove(victim));
         self.roots.borrow_mut().remove(victim);
-        self.enlist(self.spawn());
+    }
+
+    /// Starts a process and waits until it is ready.
+    pub async fn start(&self) {
+        let mut server = self.spawn();
+        server.wait_for("readyz", 200).await;
+        self.enlist(server);
+    }
+
+    /// Nothing that must not be.
+    pub async fn assert_sound(&self) {
+        for (what, wrong) in WRONG {
+            assert_eq!(self.database.count(wrong).await, 0, "{what}");
+        }
     }
 
     pub fn caller(&self, number: usize) -> Caller {
@@ -121,7 +143,7 @@ impl Site {
     }
 
     /// Calls whichever process is there, for as long as faults go on.
-    async fn post(&self, number: usize, path: &str, body: &Value) -> Option<Reply> {
+    pub async fn post(&self, number: usize, path: &str, body: &Value) -> Option<Reply> {
         for attempt in 0.. {
             let caller = self.caller(number + attempt);
             let reply = caller.try_send(Method::POST, path, Some(body.to_string())).await;
@@ -168,7 +190,7 @@ impl Site {
         }
     }
 
-    async fn carried_by(&self, number: usize, id: &str) -> Vec<String> {
+    pub async fn carried_by(&self, number: usize, id: &str) -> Vec<String> {
         let path = format!("accumulators?contractor_id={id}&limit=3");
         let Ok(reply) = self.caller(number).try_send(Method::GET, &path, None).await else {
             return Vec::new();
@@ -347,9 +369,7 @@ async fn killing_processes_and_the_broker_opens_nothing_twice_or_late_and_loses_
         }
         until("the database has what the cabinets have", async || site.differences().await == 0)
             .await;
-        for (what, wrong) in WRONG {
-            assert_eq!(site.database.count(wrong).await, 0, "{what}");
-        }
+        site.assert_sound().await;
         let counts = Counts {
             selected: site.executed.get(),
             delivered: site.opened(),

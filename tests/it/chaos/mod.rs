@@ -13,6 +13,7 @@ mod processes;
 mod regulator;
 mod rig;
 mod schedule;
+mod steps;
 mod stops;
 mod storms;
 mod tenants;

@@ -11,7 +11,7 @@ use super::chunks::Pending;
 use super::model::{
     CancelOutcome, DriverStatus, Filter, HistoryQuery, MailingStatus, MailingView, Recipients,
 };
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Moment};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::{OpaqueId, ParkId};
 
@@ -85,7 +85,7 @@ impl MailingRow {
     }
 
     pub fn position(&self) -> HistoryPosition {
-        (self.created_at.to_jiff(), self.id.clone())
+        (Moment(self.created_at.to_jiff()), self.id.clone())
     }
 
     /// What a cancellation stopped: the counts add up to all who are selected, less those whose app
@@ -123,7 +123,7 @@ impl MailingRow {
 }
 
 /// Where a page of the history ended.
-pub(super) type HistoryPosition = (Timestamp, String);
+pub(super) type HistoryPosition = (Moment, String);
 
 /// A mailing to be stored.
 pub(super) struct NewMailing<'a> {
@@ -262,7 +262,7 @@ pub(super) async fn history(
         .bind::<Nullable<Timestamptz>, _>(query.to.map(ToDiesel::to_diesel))
         .bind::<Nullable<Text>, _>(query.template_id.as_ref().map(OpaqueId::as_str))
         .bind::<Nullable<Text>, _>(query.status.map(MailingStatus::as_str))
-        .bind::<Nullable<Timestamptz>, _>(after_at.map(ToDiesel::to_diesel))
+        .bind::<Nullable<Timestamptz>, _>(after_at.map(|at: Moment| at.0.to_diesel()))
         .bind::<Nullable<Text>, _>(after_id)
         .bind::<BigInt, _>(i64::from(limit) + 1)
         .load(connection)
