@@ -38,7 +38,8 @@ write() {
   say "the table is in $PAPER"
 }
 
-about="\`make chaos SEED=$FLEET_CHAOS_SEED SEEDS=$FLEET_CHAOS_SEEDS DRIVERS=$FLEET_CHAOS_DRIVERS\` at \
+about="\`make chaos SEED=$FLEET_CHAOS_SEED SEEDS=$FLEET_CHAOS_SEEDS DRIVERS=$FLEET_CHAOS_DRIVERS\
+ STRIDE=$FLEET_CHAOS_STRIDE\` at \
 $(git rev-parse --short HEAD)$(git diff --quiet HEAD -- src tests migrations || echo ', changed'), debug build. $(machine)."
 status=0
 RUST_TEST_THREADS=1 tools/local/test.sh --test it "chaos::${1:-}" -- --nocapture 2>&1 | tee "$out" || status=$?
