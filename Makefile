@@ -25,8 +25,8 @@ kafka: ## a real single-node Kafka for `run` and `test` (without: an embedded on
 test: ## all tests, against a local PostgreSQL (ARGS='name' for some)
 	@tools/local/test.sh $(ARGS)
 
-chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 ARGS=kills)
-	@SEEDS='$(SEEDS)' SEED='$(SEED)' DRIVERS='$(DRIVERS)' tools/chaos.sh $(ARGS)
+chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 ARGS=kills WRITE=1)
+	@SEEDS='$(SEEDS)' SEED='$(SEED)' DRIVERS='$(DRIVERS)' WRITE='$(WRITE)' tools/chaos.sh $(ARGS)
 
 api-test: ## schemathesis over the server's own OpenAPI
 	@tools/api-test.sh $(ARGS)

@@ -136,6 +136,19 @@ pub(super) struct NewMailing<'a> {
     pub filter: &'a Filter,
 }
 
+#[derive(QueryableByName)]
+struct Now {
+    #[diesel(sql_type = Timestamptz)]
+    now: SqlTimestamp,
+}
+
+/// The time of the database.
+pub(super) async fn now(connection: &mut Connection) -> Result<Timestamp> {
+    let query = diesel::sql_query("SELECT clock_timestamp() AS now");
+    let row: Now = query.get_result(connection).await?;
+    Ok(row.now.to_jiff())
+}
+
 const INSERT: &str = "INSERT INTO fleet_communications.mailings (park_id, id, template_id, \
      created_by, status, send_at, message, work_rule, driver_status, excl_contractor_ids, \
      incl_contractor_ids) VALUES ($1, $2, $3, $4, $5::fleet_communications.mailing_status, $6, $7, \
