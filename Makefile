@@ -40,8 +40,5 @@ features: ## every feature alone, all and none, without warnings
 deny: ## licences, sources and banned crates of the dependencies (slow the first time)
 	@tools/deny.sh
 
-bench: ## measure throughput and latency
-	@tools/local/install.sh build postgres wrk nginx && benches/run.sh
-
-bench-%: ## one part alone: tasks, kafka, sending, directory, cabinets
-	@tools/local/install.sh build postgres mosquitto && benches/$*.sh
+bench: ## measure everything beside its limits (PART='customers kafka' for some, QUICK=1, WRITE=1)
+	@PART='$(PART)' benches/run.sh

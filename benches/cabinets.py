@@ -2,7 +2,7 @@
 
 A broker of its own (Mosquitto), the server with scooter-accumulator alone, and a cabinet in this
 script that answers at once. The round trip of `execute` stands beside a bare question and answer through the
-same broker with the same cabinet, and beside commits of the same database. Called by cabinets.sh.
+same broker with the same cabinet, and beside commits of the same database. Called by parts/cabinets.sh.
 """
 
 import datetime
@@ -19,6 +19,7 @@ import uuid
 from statistics import median
 
 from processes import TOKEN, Server
+from report import row
 
 WORK, PGBENCH, DATABASE, BROKER_PORT = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 QUICK = bool(os.environ.get("QUICK"))
@@ -262,11 +263,13 @@ def main():
         stop.set()
         server.stop()
         mosquitto.terminate()
-    print(f"P6 bare question and answer   p50 {bare_p50:.2f} ms  p99 {bare_p99:.2f} ms")
-    print(f"   one commit (pgbench -c 1)  {commit:.2f} ms")
-    print(f"   execute                    p50 {p50:.2f} ms  p99 {p99:.2f} ms")
-    print(f"   goal                       p50 <= {bare_p50 + 2 * commit:.2f} ms (bare + 2 commits)")
-    print(f"   states of {CELLS} cells applied  {rate:,.0f}/s  {megabytes:.2f} MB/s  {cpu:.0f} CPU ms/1000 (needed: 0.3 MB/s)")
+    limit = bare_p50 + 2 * commit
+    row("P6 execute at a cabinet, p50", server=f"{p50:.2f} ms",
+        limit=f"bare question and answer {bare_p50:.2f} + 2 commits of {commit:.2f}: {limit:.2f} ms",
+        ratio=f"{p50 / limit:.2f}", goal="≤ 1", met=p50 <= limit, latency=f"{p50:.2f} / {p99:.2f}")
+    row("   bare question and answer", latency=f"{bare_p50:.2f} / {bare_p99:.2f}")
+    row(f"states of {CELLS} cells applied", server=f"{rate:,.0f}/s, {megabytes:.2f} MB/s", goal="≥ 0.3 MB/s",
+        met=megabytes >= 0.3, cpu=f"{cpu:.0f}")
 
 
 main()
