@@ -4,7 +4,7 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test lint features deny bench
+.PHONY: help run down migrate test kafka chaos api-test lint features packaging deny bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lint: ## format, clippy, shellcheck, features
 
 features: ## every feature alone, all and none, without warnings
 	@tools/features.sh
+
+packaging: ## checks Dockerfile, compose.yaml, deploy/ and what the image holds (WRITE=1: writes deploy/kubernetes)
+	@WRITE='$(WRITE)' tools/packaging/check.sh
 
 deny: ## licences, sources and banned crates of the dependencies (slow the first time)
 	@tools/deny.sh

@@ -1,4 +1,5 @@
-"""Measures P6 of docs/performance.md, and how many events of cabinets one process applies.
+"""Measures P6 of docs/performance.md, how many events of cabinets one process applies, and what a park costs
+whose cabinets are asked once a minute.
 
 A broker of its own (Mosquitto), the server with scooter-accumulator alone, and a cabinet in this
 script that answers at once. The round trip of `execute` stands beside a bare question and answer through the
@@ -18,22 +19,25 @@ import time
 import uuid
 from statistics import median
 
-from processes import TOKEN, Server
+from processes import TOKEN, Server, family_cpu_ms
 from report import row
 
-WORK, PGBENCH, DATABASE, BROKER_PORT = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+WORK, PGBENCH, DATABASE, BROKER_PORT, POSTMASTER = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
+PSQL = PGBENCH.replace("pgbench", "psql")
 QUICK = bool(os.environ.get("QUICK"))
 ROUND_TRIPS = 100 if QUICK else 500
 CABINETS, CELLS = (50, 20) if QUICK else (500, 20)
 EVENTS = 2_000 if QUICK else 20_000
+PARK, PARK_SECONDS = 1_000, 60
 PREFIX = "/scooter-accumulator/internal/v1"
 SETTINGS = """
 [mqtt]
 url = "mqtt://127.0.0.1:{port}"
 [scooter_accumulator.commands]
 pace_ms = 0
-poll_ms = 86400000
+poll_ms = {poll_ms}
 """
+NEVER_MS, MINUTE_MS = 86_400_000, 60_000
 
 
 def packet(kind, body):
@@ -91,13 +95,17 @@ class Mqtt:
 
     def next(self):
         """The next message; acknowledgements of what was published are passed over."""
+        return self.next_of()[1]
+
+    def next_of(self):
+        """The same, and its topic."""
         while True:
             kind, body = self.read()
             if kind >> 4 == 3:
                 length = int.from_bytes(body[:2], "big")
                 number, payload = body[2 + length : 4 + length], body[4 + length :]
                 self.write(packet(0x40, number))
-                return json.loads(payload)
+                return body[2 : 2 + length].decode(), json.loads(payload)
 
 
 def event(kind, **more):
@@ -139,10 +147,10 @@ class Backend:
         return answer.status, json.loads(value) if value else None
 
 
-def until(what, holds):
+def until(what, holds, seconds=60):
     started = time.monotonic()
     while not holds():
-        if time.monotonic() > started + 60:
+        if time.monotonic() > started + seconds:
             raise SystemExit(f"error: did not come true: {what}")
         time.sleep(0.005)
 
@@ -217,7 +225,7 @@ def flood(server, backend):
         mqtt.publish(f"cabinets/c-{number}/events", state(number, 0))
     until("the first states are applied", lambda: applied(server) >= before + CABINETS)
     # As autovacuum does within a minute: plans made while the tables were empty are made anew.
-    subprocess.run([PGBENCH.replace("pgbench", "psql"), "-qc", "ANALYZE", DATABASE], check=True)
+    psql("ANALYZE")
     events = [(number % CABINETS, state(number % CABINETS, 1 + number // CABINETS)) for number in range(EVENTS)]
     size = sum(len(json.dumps(value)) for _, value in events)
     before, cpu, started = applied(server), server.cpu_ms(), time.perf_counter()
@@ -236,6 +244,53 @@ def drain(mqtt):
         pass
 
 
+def states(cabinet, turn):
+    """What a cabinet of the park says when it is asked: every charge is another."""
+    cells = [
+        {"n": n + 1, "state": "charging", "accumulator_id": f"{cabinet}-{n}", "charge": (turn + n) % 100}
+        for n in range(CELLS)
+    ]
+    return event("state", cells=cells)
+
+
+def answering(mqtt):
+    """All cabinets of the park in one: asked for its state, each says it and that it did."""
+    turn = 0
+    try:
+        while True:
+            topic, command = mqtt.next_of()
+            cabinet, turn = topic.split("/")[1], turn + 1
+            mqtt.publish(f"cabinets/{cabinet}/events", event("command_result", command_id=command["command_id"], ok=True))
+            mqtt.publish(f"cabinets/{cabinet}/events", states(cabinet, turn))
+    except (EOFError, OSError):
+        pass
+
+
+def park(server, backend):
+    """Cabinets that are asked once a minute, and whose every charge has changed each time."""
+    for number in range(PARK):
+        body = {"id": f"p-{number}", "lat": 56.0, "lon": 38.0, "cell_count": CELLS}
+        backend.call("POST", "/cabinets", body, 201, 409)
+    mqtt = Mqtt("park")
+    mqtt.subscribe("cabinets/+/commands")
+    threading.Thread(target=answering, args=(mqtt,), daemon=True).start()
+    until("each was asked once", lambda: applied(server) >= PARK, 120)
+    psql("ANALYZE")
+    before = (applied(server), server.cpu_ms(), family_cpu_ms(POSTMASTER), transactions())
+    time.sleep(PARK_SECONDS)
+    after = (applied(server), server.cpu_ms(), family_cpu_ms(POSTMASTER), transactions())
+    return [(new - old) / PARK_SECONDS for old, new in zip(before, after)] + [server.rss_mb()]
+
+
+def psql(sql):
+    done = subprocess.run([PSQL, "-qAtc", sql, DATABASE], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def transactions():
+    return int(psql("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"))
+
+
 def broker():
     config = f"{WORK}/mosquitto.conf"
     with open(config, "w", encoding="utf-8") as file:
@@ -249,7 +304,7 @@ def broker():
 
 def main():
     mosquitto, stop = broker(), threading.Event()
-    server = Server(WORK, SETTINGS.format(port=BROKER_PORT))
+    server = Server(WORK, SETTINGS.format(port=BROKER_PORT, poll_ms=NEVER_MS))
     try:
         backend = Backend(os.environ["FLEET__HTTP__LISTEN"])
         backend.call("POST", "/cabinets", {"id": "bench", "lat": 1.0, "lon": 1.0, "cell_count": 1}, 201, 409)
@@ -259,6 +314,10 @@ def main():
         p50, p99 = execute(backend)
         commit = commits()
         rate, megabytes, cpu = flood(server, backend)
+        server.stop()
+        psql("TRUNCATE scooter_accumulator.cabinets CASCADE")
+        server = Server(WORK, SETTINGS.format(port=BROKER_PORT, poll_ms=MINUTE_MS))
+        answers, own, other, commits_a_second, memory = park(server, Backend(os.environ["FLEET__HTTP__LISTEN"]))
     finally:
         stop.set()
         server.stop()
@@ -270,6 +329,8 @@ def main():
     row("   bare question and answer", latency=f"{bare_p50:.2f} / {bare_p99:.2f}")
     row(f"states of {CELLS} cells applied", server=f"{rate:,.0f}/s, {megabytes:.2f} MB/s", goal="≥ 0.3 MB/s",
         met=megabytes >= 0.3, cpu=f"{cpu:.0f}")
+    row(f"{PARK} cabinets of {CELLS} cells asked once a minute", server=f"{answers:.1f} states/s, {own / 10:.1f} % of a core",
+        limit=f"PostgreSQL {other / 10:.1f} % of a core, {commits_a_second:.0f} transactions/s", memory=f"{memory:.0f} MB")
 
 
 main()

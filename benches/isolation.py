@@ -18,7 +18,7 @@ import tempfile
 import time
 from statistics import median
 
-from processes import TOKEN, Server
+from processes import TOKEN, Server, StandIns
 from report import row
 
 WORK, DATABASE, BROKER_PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -151,14 +151,6 @@ def listens(address):
         return probe.connect_ex((host, int(port))) == 0
 
 
-def stand_ins(address, kafka):
-    command = [f"{WORK}/fleet", "sandbox", "--listen", address, "--kafka", kafka, "--drivers", "1000"]
-    with open(f"{WORK}/stand-ins-{kafka}.log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    until("the stand-ins listen", lambda: listens(address))
-    return process
-
-
 def mosquitto():
     config = f"{WORK}/mosquitto.conf"
     with open(config, "w", encoding="utf-8") as file:
@@ -168,8 +160,8 @@ def mosquitto():
     return process
 
 
-def configuration(brokers):
-    text = "".join(f'[upstreams.{name}]\nbase_url = "http://{STAND_INS}/{path}"\ntoken = "{TOKEN}"\n' for name, path in UPSTREAMS.items())
+def configuration(stand_ins, brokers):
+    text = stand_ins.upstreams(**UPSTREAMS)
     text += '[secrets]\ntoken_key = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI="\n'
     text += f"[mqtt]\nurl = 'mqtt://127.0.0.1:{BROKER_PORT}'\n[kafka]\nbrokers = '{brokers}'\n"
     return text + f"[{DEPTRANS.replace('-', '_')}.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n"
@@ -229,7 +221,10 @@ def told(trouble, rounds):
 
 
 def main():
-    processes = [stand_ins(STAND_INS, "none"), stand_ins(KAFKA, "embedded"), mosquitto()]
+    os.makedirs(f"{WORK}/kafka", exist_ok=True)
+    outside = StandIns(WORK, f"{WORK}/fleet", STAND_INS, "--kafka", "none", "--drivers", "1000")
+    kafka = StandIns(f"{WORK}/kafka", f"{WORK}/fleet", KAFKA, "--kafka", "embedded", "--drivers", "1")
+    processes = [outside.process, kafka.process, mosquitto()]
     brokers = json.loads(stand_in_call("GET", "/__sandbox/kafka/brokers", address=KAFKA))["brokers"]
     os.environ["FLEET__HTTP__LISTEN"] = f"127.0.0.1:{PORT + 2}"
     os.environ["FLEET__KAFKA__BROKERS"] = brokers
@@ -245,7 +240,7 @@ def main():
         Gone(SCOOTERS, "the MQTT broker stands still", processes[2], command),
         Gone(DEPTRANS, "Kafka stands still", processes[1], []),
     ]
-    server = Server(WORK, configuration(brokers))
+    server = Server(WORK, configuration(outside, brokers))
     everything = {}
     try:
         settle(server)

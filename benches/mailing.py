@@ -6,11 +6,10 @@ The stand-ins share the cores: what is measured includes them. Called by parts/m
 import http.client
 import json
 import os
-import subprocess
 import sys
 import time
 
-from processes import TOKEN, Server
+from processes import TOKEN, Server, StandIns
 from report import row
 
 WORK, SANDBOX = sys.argv[1], sys.argv[2]
@@ -32,20 +31,6 @@ def call(address, method, path, body=None, park="park-1"):
     if answer.status >= 300:
         raise SystemExit(f"error: {method} {path}: {answer.status} {text[:300]}")
     return json.loads(text) if text else None
-
-
-def await_stand_ins(process):
-    for _ in range(200):
-        try:
-            connection = http.client.HTTPConnection(STAND_INS, timeout=1)
-            connection.request("GET", "/__sandbox/health")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    process.kill()
-    raise SystemExit("error: the stand-ins do not answer")
 
 
 def mail(server, size):
@@ -74,20 +59,18 @@ def mail(server, size):
 
 
 def main():
-    with open(f"{WORK}/stand-ins.log", "w", encoding="utf-8") as log:
-        stand_ins = subprocess.Popen([SANDBOX, "sandbox", "--listen", STAND_INS], stdout=log, stderr=log)
-    await_stand_ins(stand_ins)
+    stand_ins = StandIns(WORK, SANDBOX, STAND_INS)
     os.environ["FLEET__HTTP__LISTEN"] = f"127.0.0.1:{PORT + 1}"
     os.environ["FLEET__DOMAINS"] = "fleet-communications"
-    upstreams = "".join(f'[upstreams.{name}]\nbase_url = "http://{STAND_INS}/{name}"\ntoken = "{TOKEN}"\n' for name in ("parks", "feeds"))
-    server = Server(WORK, upstreams)
     try:
-        mail(server, 1_000)
-        results = [mail(server, size) for size in SIZES]
+        server = Server(WORK, stand_ins.upstreams(parks="parks", feeds="feeds"))
+        try:
+            mail(server, 1_000)
+            results = [mail(server, size) for size in SIZES]
+        finally:
+            server.stop()
     finally:
-        server.stop()
-        stand_ins.terminate()
-        stand_ins.wait(10)
+        stand_ins.stop()
     with open(f"{WORK}/mailing.json", "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
     for one in results:

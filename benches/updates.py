@@ -16,7 +16,7 @@ import threading
 import time
 from statistics import median
 
-from processes import TOKEN, Server, family_cpu_ms
+from processes import TOKEN, Server, StandIns, family_cpu_ms
 from report import row
 
 WORK, SANDBOX, POSTMASTER = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -242,22 +242,6 @@ def prepare():
     return url
 
 
-def await_stand_ins(process):
-    for _ in range(400):
-        if process.poll() is not None:
-            break
-        try:
-            connection = http.client.HTTPConnection(STAND_INS, timeout=1)
-            connection.request("GET", "/__sandbox/faults")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    process.kill()
-    raise SystemExit("error: the stand-ins do not answer")
-
-
 def measure(server, url):
     cursor, _, _ = Reader(server).read_all("id", 10_000)
     poll = [f"GET {BASE}/id/updates?limit=1000&cursor={cursor}"]
@@ -310,21 +294,19 @@ def table(results):
 
 def main():
     url = prepare()
-    command = [SANDBOX, "sandbox", "--listen", STAND_INS, "--drivers", str(ROWS), "--kafka", "none"]
-    with open(f"{WORK}/stand-ins.log", "w", encoding="utf-8") as log:
-        stand_ins = subprocess.Popen(command, stdout=log, stderr=log)
-    await_stand_ins(stand_ins)
+    stand_ins = StandIns(WORK, SANDBOX, STAND_INS, "--drivers", str(ROWS), "--kafka", "none")
     os.environ["FLEET__HTTP__LISTEN"] = f"127.0.0.1:{PORT + 1}"
-    config = "".join(f'[upstreams.{name}]\nbase_url = "http://{STAND_INS}/{path}"\ntoken = "{TOKEN}"\n' for name, path in UPSTREAMS.items())
+    config = stand_ins.upstreams(**UPSTREAMS)
     config += '[secrets]\ntoken_key = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI="\n[kafka]\nbrokers = ""\n'
     config += f"[{DOMAIN.replace('-', '_')}.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n"
-    server = Server(WORK, config)
     try:
-        results = measure(server, url)
+        server = Server(WORK, config)
+        try:
+            results = measure(server, url)
+        finally:
+            server.stop()
     finally:
-        server.stop()
-        stand_ins.terminate()
-        stand_ins.wait(10)
+        stand_ins.stop()
     with open(f"{WORK}/updates.json", "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
     table(results)

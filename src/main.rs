@@ -46,6 +46,12 @@ enum Command {
     Openapi,
     /// Try the configuration and every dependency, and say what to do; exit 1 on trouble.
     Doctor,
+    /// Ask the running server of this configuration whether it answers; exit 1 if it does not.
+    Probe {
+        /// Whether it takes requests (/readyz), not only whether it lives (/livez).
+        #[arg(long)]
+        ready: bool,
+    },
     /// Serve stand-ins for the private services outside.
     #[cfg(feature = "sandbox")]
     Sandbox(fleet::sandbox::SandboxOptions),
@@ -84,6 +90,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::CheckConfig => return check_config(&source),
         Command::Openapi => println!("{}", commands::openapi()?),
         Command::Doctor => return doctor(&source),
+        Command::Probe { ready } => {
+            commands::probe(&source, if ready { "/readyz" } else { "/livez" })?;
+        }
         #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => {
             let core = fleet::platform::config::CoreSettings::defaults()?;

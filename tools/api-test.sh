@@ -3,21 +3,13 @@
 # forbids, against a server, stand-ins and a database of the test's own. Arguments go to schemathesis.
 . "$(dirname "$0")/local/lib.sh"
 
-VENV="$LOCAL/venv"
 DATABASE=fleet_api_test
 
 tools/local/install.sh build postgres mosquitto python
 
-# Made anew when the pinned versions change, or when it was interrupted.
-if ! cmp -s tools/api-test.requirements.txt "$VENV/installed.txt"; then
-  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-    die "schemathesis needs Python 3.10 or newer; this is $(python3 --version)"
-  say "installing schemathesis into .local/venv"
-  rm -rf "$VENV"
-  python3 -m venv "$VENV"
-  "$VENV/bin/pip" install -q --disable-pip-version-check -r tools/api-test.requirements.txt
-  cp tools/api-test.requirements.txt "$VENV/installed.txt"
-fi
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+  die "schemathesis needs Python 3.10 or newer; this is $(python3 --version)"
+python_tools api-test
 
 cargo build --features sandbox
 tools/local/postgres.sh up

@@ -15,6 +15,6 @@ cargo clippy --all-targets --features sandbox -- -D warnings
 say "clippy, no domain"
 cargo clippy --no-default-features -- -D warnings
 say "shellcheck"
-mapfile -t scripts < <(find tools benches -name '*.sh' 2>/dev/null | sort)
+mapfile -t scripts < <(find tools benches deploy -name '*.sh' 2>/dev/null | sort)
 shellcheck "${scripts[@]}" .ci/run
 tools/features.sh

@@ -1,14 +1,16 @@
-//! What the binary does beside serving: check, migrate, document, diagnose.
+//! What the binary does beside serving: check, migrate, document, diagnose, probe.
 
 #[cfg(feature = "deptrans-driver-status-integration")]
 mod dead_letters;
 mod doctor;
+mod probe;
 #[cfg(feature = "tasks")]
 mod tasks;
 
 #[cfg(feature = "deptrans-driver-status-integration")]
 pub use dead_letters::{DeadLetterCommand, dead_letters};
 pub use doctor::{Finding, doctor};
+pub use probe::probe;
 #[cfg(feature = "tasks")]
 pub use tasks::{TaskCommand, tasks};
 

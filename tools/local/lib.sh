@@ -146,3 +146,16 @@ wait_end() {
     sleep 0.1
   done
 }
+
+# python_tools NAME: what tools/NAME.requirements.txt pins, in a VENV of its own (.local/venv-NAME); made
+# anew when the file changes, or when it was interrupted.
+python_tools() {
+  local requirements="tools/$1.requirements.txt"
+  VENV="$LOCAL/venv-$1"
+  if cmp -s "$requirements" "$VENV/installed.txt"; then return; fi
+  say "installing what $requirements names into .local/venv-$1"
+  rm -rf "$VENV"
+  python3 -m venv "$VENV"
+  "$VENV/bin/pip" install -q --disable-pip-version-check -r "$requirements"
+  cp "$requirements" "$VENV/installed.txt"
+}

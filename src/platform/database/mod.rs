@@ -10,6 +10,7 @@
 mod batching;
 mod connector;
 mod error;
+mod follow;
 pub mod idempotency;
 mod json;
 mod lane;
@@ -24,6 +25,7 @@ mod shares;
 mod statement;
 
 pub use batching::BatchedStatement;
+pub use follow::Follower;
 pub use json::Json;
 pub use listen::{Signal, Subscription};
 pub use maintenance::maintain;

@@ -20,9 +20,10 @@ use crate::support::client::{Caller, Reply};
 use crate::support::database::TestDatabase;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::process::Server;
+use crate::support::proxy::{Proxy, host_and_port};
 
 const DOMAIN: &str = "scooter-accumulator";
-const CABINETS: [&str; 2] = ["cab-1", "cab-2"];
+pub const CABINETS: [&str; 2] = ["cab-1", "cab-2"];
 const CELLS: usize = 8;
 const FULL: usize = 5;
 const TECHNICIANS: usize = 4;
@@ -34,12 +35,14 @@ const SETTINGS: &str = "[scooter_accumulator.commands]\nanswer_ms = 700\nttl_ms 
      pace_ms = 0\npoll_ms = 2000\nask_again_ms = 200\noffline_after_ms = 600000\n";
 
 /// Everything that the technicians work with.
-struct Site {
+pub struct Site {
     /// Away while it is killed and started again.
     broker: RefCell<Option<Mosquitto>>,
     section: String,
     sandbox: Sandbox,
-    database: TestDatabase,
+    pub database: TestDatabase,
+    /// Between the processes and the database.
+    pub proxy: Proxy,
     cabinets: Vec<Cabinet>,
     servers: RefCell<Vec<Server>>,
     roots: RefCell<Vec<Caller>>,
@@ -48,7 +51,8 @@ struct Site {
 }
 
 impl Site {
-    async fn of(processes: usize) -> Self {
+    pub async fn of(processes: usize) -> Self {
+        let database = TestDatabase::create();
         let broker = Mosquitto::start(&CABINETS).await;
         let sandbox = start_sandbox();
         let password = "{cabinet_id}-secret".to_owned();
@@ -58,7 +62,8 @@ impl Site {
             section: broker.section(),
             broker: RefCell::new(Some(broker)),
             sandbox,
-            database: TestDatabase::create(),
+            proxy: Proxy::start(host_and_port(&database.url()).1),
+            database,
             cabinets: Vec::new(),
             servers: RefCell::default(),
             roots: RefCell::default(),
@@ -66,9 +71,7 @@ impl Site {
             executed: Shared::new(0),
         };
         for _ in 0..processes {
-            let mut server = site.spawn();
-            server.wait_for("readyz", 200).await;
-            site.enlist(server);
+            site.start().await;
         }
         for id in CABINETS {
             let body = json!({"id": id, "lat": 1, "lon": 1, "cell_count": CELLS});
@@ -82,8 +85,8 @@ impl Site {
     }
 
     fn spawn(&self) -> Server {
-        let config =
-            configuration_at(&self.database.url(), &self.sandbox, &self.section) + SETTINGS;
+        let url = self.proxy.in_front_of(&self.database.url());
+        let config = configuration_at(&url, &self.sandbox, &self.section) + SETTINGS;
         Server::spawn(&config, &[("FLEET__DOMAINS", DOMAIN)])
     }
 
@@ -96,19 +99,38 @@ impl Site {
     }
 
     /// Kills a process and starts another.
-    fn replace(&self, victim: usize) {
-        drop(self.servers.borrow_mut().remove(victim));
-        self.roots.borrow_mut().remove(victim);
+    pub fn replace(&self, victim: usize) {
+        self.kill(victim);
         self.enlist(self.spawn());
     }
 
-    fn caller(&self, number: usize) -> Caller {
+    /// Kills a process.
+    pub fn kill(&self, victim: usize) {
+        drop(self.servers.borrow_mut().remove(victim));
+        self.roots.borrow_mut().remove(victim);
+    }
+
+    /// Starts a process and waits until it is ready.
+    pub async fn start(&self) {
+        let mut server = self.spawn();
+        server.wait_for("readyz", 200).await;
+        self.enlist(server);
+    }
+
+    /// Nothing that must not be.
+    pub async fn assert_sound(&self) {
+        for (what, wrong) in WRONG {
+            assert_eq!(self.database.count(wrong).await, 0, "{what}");
+        }
+    }
+
+    pub fn caller(&self, number: usize) -> Caller {
         let roots = self.roots.borrow();
         roots[number % roots.len()].header("X-Request-Timeout-Ms", "2000")
     }
 
     /// Calls whichever process is there, for as long as faults go on.
-    async fn post(&self, number: usize, path: &str, body: &Value) -> Option<Reply> {
+    pub async fn post(&self, number: usize, path: &str, body: &Value) -> Option<Reply> {
         for attempt in 0.. {
             let caller = self.caller(number + attempt);
             let reply = caller.try_send(Method::POST, path, Some(body.to_string())).await;
@@ -155,7 +177,7 @@ impl Site {
         }
     }
 
-    async fn carried_by(&self, number: usize, id: &str) -> Vec<String> {
+    pub async fn carried_by(&self, number: usize, id: &str) -> Vec<String> {
         let path = format!("accumulators?contractor_id={id}&limit=3");
         let Ok(reply) = self.caller(number).try_send(Method::GET, &path, None).await else {
             return Vec::new();
@@ -215,7 +237,7 @@ impl Site {
     }
 
     /// Cells in which the database has something else than there is.
-    async fn differences(&self) -> usize {
+    pub async fn differences(&self) -> usize {
         let mut truth: BTreeMap<(String, i32), String> = BTreeMap::new();
         for cabinet in &self.cabinets {
             for (n, cell) in (1..).zip(cabinet.cells()) {
@@ -236,7 +258,7 @@ impl Site {
     }
 
     /// Doors that opened twice for one command, or after its expiry.
-    fn wrong_openings(&self) -> u64 {
+    pub fn wrong_openings(&self) -> u64 {
         let mut wrong = 0;
         for cabinet in &self.cabinets {
             let mut times: BTreeMap<(String, usize), u64> = BTreeMap::new();
@@ -304,9 +326,7 @@ async fn killing_processes_and_the_broker_opens_nothing_twice_or_late_and_loses_
         }
         until("the database has what the cabinets have", async || site.differences().await == 0)
             .await;
-        for (what, wrong) in WRONG {
-            assert_eq!(site.database.count(wrong).await, 0, "{what}");
-        }
+        site.assert_sound().await;
         let opened: usize = site.cabinets.iter().map(|cabinet| cabinet.openings().len()).sum();
         let counts = Counts {
             selected: site.executed.get(),

@@ -9,4 +9,5 @@ mod lost_answers;
 mod poison;
 mod rig;
 mod schedule;
+mod steps;
 mod stops;

@@ -43,6 +43,11 @@ pub fn seeds() -> impl Iterator<Item = u64> {
     first..first + number_of("FLEET_CHAOS_SEEDS", 1)
 }
 
+/// Of steps that are tried one by one, each so manieth is; `make chaos` tries all.
+pub fn stride() -> u64 {
+    number_of("FLEET_CHAOS_STRIDE", 13)
+}
+
 /// How many drivers the great mailing has.
 pub fn drivers() -> u64 {
     number_of("FLEET_CHAOS_DRIVERS", 4_000)

@@ -13,7 +13,7 @@ use crate::support::app::{NO_DATABASE, configuration, start_sandbox};
 use crate::support::client::Caller;
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
-use crate::support::process::Server;
+use crate::support::process::{Server, run};
 
 /// What a process may take beyond its bounds on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
@@ -205,4 +205,30 @@ async fn calls_repeated_with_their_keys_after_a_kill_take_effect_once_each() {
         let expected = i64::try_from(KEYS / PASSENGERS).unwrap();
         assert_eq!(world.database.count(&counted).await, expected, "{number}");
     }
+}
+
+#[actix_web::test]
+async fn the_probe_says_whether_the_server_answers() {
+    let world = World::make();
+    let config = world.config("");
+    let mut server = Server::start(&config, &[]).await;
+    let listen = server.addr().to_string();
+    let probe = |arguments: &[&str]| run(arguments, &config, &[("FLEET__HTTP__LISTEN", &listen)]);
+    for arguments in [&["probe"][..], &["probe", "--ready"]] {
+        let ended = probe(arguments);
+        assert_eq!((ended.code(), ended.output().as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    // Without its database it lives, and takes no requests.
+    let without = configuration(NO_DATABASE, &world.sandbox);
+    let mut unready = Server::spawn(&without, &[("FLEET__DOMAINS", DOMAIN)]);
+    unready.wait_for("livez", 200).await;
+    let other = unready.addr().to_string();
+    let ready = run(&["probe", "--ready"], &without, &[("FLEET__HTTP__LISTEN", &other)]);
+    assert_eq!(ready.code(), Some(1));
+    assert!(ready.output().contains("503"), "{}", ready.output());
+    server.signal("KILL");
+    server.wait(PATIENCE).await;
+    let gone = probe(&["probe"]);
+    assert_eq!(gone.code(), Some(1));
+    assert!(gone.output().contains("nobody answers"), "{}", gone.output());
 }

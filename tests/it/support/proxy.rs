@@ -27,6 +27,9 @@ pub enum Mode {
     CutAfter(usize),
     /// The same for the connections that are open now; later ones pass.
     CutOpenAfter(usize),
+    /// Passes so many more pieces of the clients' on, of all connections together; then nothing passes
+    /// any more, and what was held back is lost with the next mode.
+    HaltAfter(u64),
 }
 
 /// A running proxy; dropping it stops it and resets what is open.
@@ -41,6 +44,8 @@ pub struct Proxy {
 struct Counts {
     accepted: AtomicU64,
     open: AtomicUsize,
+    /// Pieces of clients since the mode was set.
+    pieces: AtomicU64,
 }
 
 impl Proxy {
@@ -77,7 +82,14 @@ impl Proxy {
 
     /// From now on does that, to open connections too.
     pub fn set(&self, mode: Mode) {
+        self.counts.pieces.store(0, Ordering::SeqCst);
         self.mode.send_replace(mode);
+    }
+
+    /// Whether nothing passes any more.
+    pub fn has_halted(&self) -> bool {
+        matches!(*self.mode.borrow(), Mode::HaltAfter(limit)
+            if self.counts.pieces.load(Ordering::SeqCst) > limit)
     }
 
     /// Connections accepted so far.
@@ -115,8 +127,8 @@ async fn accept(
         let open = Open(Arc::clone(&counts));
         let modes = modes.clone();
         connections.spawn(async move {
-            let _open = open;
-            connection(client, target, modes).await;
+            let open = open;
+            connection(client, target, modes, &open.0).await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -130,7 +142,12 @@ impl Drop for Open {
     }
 }
 
-async fn connection(client: TcpStream, target: SocketAddr, mut modes: watch::Receiver<Mode>) {
+async fn connection(
+    client: TcpStream,
+    target: SocketAddr,
+    mut modes: watch::Receiver<Mode>,
+    counts: &Counts,
+) {
     let _ = client.set_nodelay(true);
     // Closing then sends a reset, whatever is still unread.
     let _ = client.set_zero_linger();
@@ -145,8 +162,8 @@ async fn connection(client: TcpStream, target: SocketAddr, mut modes: watch::Rec
     let (server_reads, server_writes) = server.into_split();
     tokio::select! {
         () = both(
-            forward(client_reads, server_writes, modes.clone(), false),
-            forward(server_reads, client_writes, modes.clone(), true),
+            forward(client_reads, server_writes, modes.clone(), false, counts),
+            forward(server_reads, client_writes, modes.clone(), true, counts),
         ) => {}
         _ = modes.wait_for(|mode| *mode == Mode::Close) => {}
     }
@@ -172,6 +189,7 @@ async fn forward(
     mut to: OwnedWriteHalf,
     mut modes: watch::Receiver<Mode>,
     to_client: bool,
+    counts: &Counts,
 ) -> End {
     let mut buffer = vec![0; 16 * 1024];
     let mut passed = 0;
@@ -204,6 +222,13 @@ async fn forward(
             Mode::BlackHole => {
                 let passes = modes.wait_for(|mode| *mode != Mode::BlackHole).await;
                 if passes.is_err() {
+                    return End::Cut;
+                }
+            }
+            Mode::HaltAfter(limit) => {
+                let piece = u64::from(!to_client);
+                if counts.pieces.fetch_add(piece, Ordering::SeqCst) + piece > limit {
+                    let _ = modes.wait_for(|now| *now != mode).await;
                     return End::Cut;
                 }
             }

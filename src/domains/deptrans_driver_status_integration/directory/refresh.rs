@@ -18,55 +18,37 @@ use crate::platform::context::Context;
 use crate::platform::ids::MAX_ID_LENGTH;
 use crate::platform::shutdown::Shutdown;
 use crate::platform::upstream::UpstreamError;
-use crate::upstreams::driver_categories::{DriverCategories, DriverCategory};
-use crate::upstreams::driver_profiles::{DriverProfiles, Profile};
-use crate::upstreams::updates::{Page, UpdatesError};
+use crate::upstreams::driver_categories::DriverCategory;
+use crate::upstreams::driver_profiles::Profile;
+use crate::upstreams::updates::{Item, Updates, UpdatesError};
 
 /// How long one page is waited for, repetitions included.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The longest pause while the service fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A feed, and what its items do.
-pub(super) trait Source {
-    type Item;
+/// What an item of a feed does.
+pub(super) trait Source: Item {
     const FEED: Feed;
 
-    async fn page(
-        &self,
-        ctx: &Context,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<Self::Item>, UpdatesError>;
-
-    /// Applies an item within the load `load`; false when its ids are none.
-    fn apply(directory: &Directory, item: &Self::Item, load: u16, tell: bool) -> bool;
+    /// Applies it within the load `load`; false when its ids are none.
+    fn apply(&self, directory: &Directory, load: u16, tell: bool) -> bool;
 
     /// Takes away what a full load did not name.
     fn remove(directory: &Directory, park: u32, driver: IdRef<'_>, tell: bool);
 }
 
-impl Source for DriverProfiles {
-    type Item = Profile;
+impl Source for Profile {
     const FEED: Feed = Feed::Profiles;
 
-    async fn page(
-        &self,
-        ctx: &Context,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<Profile>, UpdatesError> {
-        self.updates(ctx, cursor, limit).await
-    }
-
-    fn apply(directory: &Directory, item: &Profile, load: u16, tell: bool) -> bool {
-        if !(is_id(&item.park_id) && is_id(&item.driver_id)) {
+    fn apply(&self, directory: &Directory, load: u16, tell: bool) -> bool {
+        if !(is_id(&self.park_id) && is_id(&self.driver_id)) {
             return false;
         }
-        let license = item.license_pd_id.as_deref().filter(|license| is_id(license));
+        let license = self.license_pd_id.as_deref().filter(|license| is_id(license));
         let (park, driver) =
-            (directory.store().intern_park(&item.park_id), IdRef::new(&item.driver_id));
-        let touched = if item.is_deleted {
+            (directory.store().intern_park(&self.park_id), IdRef::new(&self.driver_id));
+        let touched = if self.is_deleted {
             directory.store().remove_profile(park, driver)
         } else {
             directory.store().set_license(park, driver, license.map(IdRef::new), load)
@@ -85,29 +67,19 @@ impl Source for DriverProfiles {
     }
 }
 
-impl Source for DriverCategories {
-    type Item = DriverCategory;
+impl Source for DriverCategory {
     const FEED: Feed = Feed::Categories;
 
-    async fn page(
-        &self,
-        ctx: &Context,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<DriverCategory>, UpdatesError> {
-        self.updates(ctx, cursor, limit).await
-    }
-
-    fn apply(directory: &Directory, item: &DriverCategory, load: u16, _: bool) -> bool {
-        if !(is_id(&item.park_id) && is_id(&item.driver_id)) {
+    fn apply(&self, directory: &Directory, load: u16, _: bool) -> bool {
+        if !(is_id(&self.park_id) && is_id(&self.driver_id)) {
             return false;
         }
         let store = directory.store();
-        let (park, driver) = (store.intern_park(&item.park_id), IdRef::new(&item.driver_id));
-        if item.is_deleted {
+        let (park, driver) = (store.intern_park(&self.park_id), IdRef::new(&self.driver_id));
+        if self.is_deleted {
             store.remove_categories(park, driver);
         } else {
-            let set = store.category_set(item.categories.iter().map(String::as_str));
+            let set = store.category_set(self.categories.iter().map(String::as_str));
             store.set_categories(park, driver, set, load);
         }
         true
@@ -124,7 +96,7 @@ fn is_id(text: &str) -> bool {
 
 /// Keeps the directory up to date with one feed. There is one for each.
 pub(super) struct Follower<S> {
-    source: S,
+    source: Updates<S>,
     directory: Directory,
     page: usize,
     cursor: RefCell<Option<String>>,
@@ -137,7 +109,12 @@ pub(super) struct Follower<S> {
 
 impl<S: Source> Follower<S> {
     /// Begins with `mark`, or with everything.
-    pub(super) fn new(source: S, directory: Directory, page: usize, mark: Option<&Mark>) -> Self {
+    pub(super) fn new(
+        source: Updates<S>,
+        directory: Directory,
+        page: usize,
+        mark: Option<&Mark>,
+    ) -> Self {
         Self {
             source,
             directory,
@@ -204,7 +181,7 @@ impl<S: Source> Follower<S> {
             self.directory.changes().room().await;
         }
         let (load, tell) = (self.load.get(), self.tell.get());
-        let apply = |item: &S::Item| S::apply(&self.directory, item, load, tell);
+        let apply = |item: &S| item.apply(&self.directory, load, tell);
         let malformed = page.items.iter().filter(|item| !apply(item)).count();
         self.cursor.replace(Some(page.cursor));
         if malformed > 0 {

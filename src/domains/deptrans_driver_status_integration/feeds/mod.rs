@@ -67,7 +67,7 @@ impl Feeds {
         let heads = Arc::new(Heads::new(settings.fresh()));
         let (kept, look) = (Arc::clone(&heads), settings.look());
         let (pool, stop) = (database.clone(), platform.shutdown.clone());
-        platform.runtime.spawn(async move { kept.keep(pool, look, stop).await });
+        platform.runtime.spawn(async move { pool.follow(&*kept, look, &stop).await });
         platform.runtime.spawn(tombstones::forget(
             database.clone(),
             settings.tombstone_days,
