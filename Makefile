@@ -52,8 +52,5 @@ deny: ## licences, sources and banned crates of the dependencies (slow the first
 restore-test: ## backup and restore, tried (CUSTOMERS=1000000)
 	@CUSTOMERS='$(CUSTOMERS)' tools/restore-test.sh
 
-bench: ## measure throughput and latency
-	@tools/local/install.sh build postgres wrk nginx && benches/run.sh
-
-bench-%: ## one part alone: tasks, kafka, sending, directory, cabinets
-	@tools/local/install.sh build postgres mosquitto && benches/$*.sh
+bench: ## measure everything beside its limits (PART='customers kafka' for some, QUICK=1, WRITE=1)
+	@PART='$(PART)' benches/run.sh
