@@ -229,17 +229,20 @@ impl Site {
         for order in self.sandbox.orders(PARK) {
             missing += u64::from((&*order.status, order.revision) != ("committed", 2));
         }
-        for mailing in self.has.mailings.borrow().iter() {
+        let mailings = self.has.mailings.borrow().clone();
+        for mailing in &mailings {
             let path = format!("mailings/{mailing}");
             let shown = self.own(0, MAILS, (Method::GET, &path, None)).await.expect(200);
             missing += u64::from(shown["status"] != "sent" || shown["message"] != WORD);
         }
-        for template in self.has.templates.borrow().iter() {
+        let templates = self.has.templates.borrow().clone();
+        for template in &templates {
             let path = format!("mailing-templates/{template}");
             let shown = self.own(0, MAILS, (Method::GET, &path, None)).await;
             missing += u64::from(shown.status != 200 || shown.json()["message"] != WORD);
         }
-        for customer in self.has.customers.borrow().iter() {
+        let customers = self.has.customers.borrow().clone();
+        for customer in &customers {
             let path = format!("customers/{customer}/favourite-locations");
             let list = self.own(0, CUSTOMERS, (Method::GET, &path, None)).await.expect(200);
             let labels = list["items"].as_array().unwrap().iter().map(|item| &item["label"]);
@@ -252,7 +255,8 @@ impl Site {
     async fn settled(&self) {
         let open = "SELECT count(*) FROM fleet_communications.mailings WHERE status <> 'sent'";
         until("every mailing is sent", async || self.database.count(open).await == 0).await;
-        for (request, _) in self.has.erased.borrow().iter() {
+        let erased = self.has.erased.borrow().clone();
+        for (request, _) in &erased {
             let takeout =
                 |root: Caller| root.below(&format!("{CUSTOMERS}/takeout/v1")).token("test-takeout");
             let path = format!("receipts/{request}");
@@ -303,7 +307,8 @@ async fn a_stranger_sees_and_changes_nothing_whatever_else_happens() {
         let intruding = join_all((0..STRANGERS).map(|n| site.intrude(n, seed_of(n))));
         join3(working, intruding, breaking).await;
         site.settled().await;
-        for (_, customer) in site.has.erased.borrow().iter() {
+        let erased = site.has.erased.borrow().clone();
+        for (_, customer) in &erased {
             let path = format!("customers/{customer}");
             let reply = site.own(0, CUSTOMERS, (Method::GET, &path, None)).await;
             reply.problem(404, "customer_not_found");
