@@ -1,6 +1,6 @@
 """Measures P5 of docs/performance.md: mailings to many drivers through stand-ins that answer at once.
 
-The stand-ins are the debug build's and share the cores: what is measured includes them. Called by run.sh.
+The stand-ins share the cores: what is measured includes them. Called by parts/mailing.sh.
 """
 
 import http.client
@@ -10,6 +10,7 @@ import sys
 import time
 
 from processes import TOKEN, Server, StandIns
+from report import row
 
 WORK, SANDBOX = sys.argv[1], sys.argv[2]
 QUICK = bool(os.environ.get("QUICK"))
@@ -72,12 +73,12 @@ def main():
         stand_ins.stop()
     with open(f"{WORK}/mailing.json", "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
-    print("\nfigure                  time     drivers/s  server CPU ms/1000  memory before, most, after  goal")
     for one in results:
-        goal = "≤ 10 s, memory flat" if one["size"] == 100_000 else ""
-        memory = f"{one['rss_before']:.0f}, {one['rss_most']:.0f}, {one['rss_after']:.0f} MB"
-        print(f"P5 {one['size']:>7,} drivers   {one['seconds']:>5.2f} s {one['size'] / one['seconds']:>10,.0f}"
-              f"  {one['cpu_ms'] / one['size'] * 1000:>18.1f}  {memory:<27} {goal}".rstrip())
+        judged = one["size"] == 100_000
+        row(f"P5 mailing to {one['size']:,} drivers", server=f"{one['seconds']:.2f} s, {one['size'] / one['seconds']:,.0f}/s",
+            goal="≤ 10 s" if judged else "", met=one["seconds"] <= 10 if judged else None,
+            cpu=f"{one['cpu_ms'] / one['size'] * 1000:.1f}",
+            memory=f"{one['rss_before']:.0f} MB before, {one['rss_most']:.0f} most, {one['rss_after']:.0f} after")
 
 
 main()

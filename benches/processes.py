@@ -60,7 +60,7 @@ class Server:
 
 
 class StandIns:
-    """The stand-ins of a debug build, with what they say in a file of the folder."""
+    """The stand-ins, with what they say in a file of the folder."""
 
     def __init__(self, work, program, address, *arguments):
         self.address = address
