@@ -23,6 +23,7 @@ python_tools migrations
 say "dashboards and alert rules"
 tools/dashboards/generate.py --check
 tools/dashboards/check.py
+promtool check config deploy/prometheus/prometheus.yml >/dev/null
 promtool check rules deploy/prometheus/rules/*.yml >/dev/null
 promtool test rules deploy/prometheus/tests/*.yml >/dev/null
 tools/features.sh

@@ -45,7 +45,7 @@ fi
 if serves deptrans-driver-status-integration; then
   deptrans='deptrans-driver-status-integration/internal/v1'
   ask 200 '"accepted":1' "$deptrans/status-events" -d '{"events":[{"park_id":"park-1",
-    "driver_id":"5a28ac97a70cdb350000000000000000","status":"online","occurred_at":"'"$(date -u +%FT%TZ)"'","event_id":"1"}]}'
+    "driver_id":"5a28ac97a70cdb350000000000000000","status":"online","occurred_at":"'"$(date -u +%FT%T.%6NZ)"'","event_id":"1"}]}'
   ask 200 items "$deptrans/drivers/check" \
     -d '{"drivers":[{"park_id":"park-1","driver_id":"5a28ac97a70cdb350000000000000000"}]}'
   ask 200 cursor "$deptrans/status/updates"
