@@ -339,7 +339,8 @@ async fn duplicates_come_twice_and_oversized_ones_not_at_all() {
 #[actix_web::test]
 async fn thousands_wait_for_a_slow_reader_and_too_many_are_dropped() {
     let broker = Mosquitto::start(&["cab-1"]).await;
-    let server = Client::of(&(broker.section() + "max_waiting = 3000\n"));
+    let server =
+        Client::of(&(broker.section() + "max_waiting = 3000\nmax_waiting_per_topic = 5000\n"));
     let cabinet = cabinet(&broker);
     let mut slow = server.mqtt.subscribe(ALL_EVENTS).unwrap();
     let mut quick = server.mqtt.subscribe("cabinets/cab-1/#").unwrap();
