@@ -214,7 +214,7 @@ async fn commands_and_bookings_do_not_follow_a_wrong_clock() {
         let started = Instant::now();
         let ttl = SignedDuration::from_millis(ttl_ms.parse().unwrap());
         expires_in_time(&callers[1], &callers, ttl).await;
-        assert!(started.elapsed() >= Duration::from_millis(2_000), "by the monotonic clock too");
+        assert!(started.elapsed() >= Duration::from_secs(2), "by the monotonic clock too");
         until("the database has what the cabinets have", async || site.differences().await == 0)
             .await;
         site.assert_expiries();
