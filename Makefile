@@ -4,10 +4,10 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test lint features packaging deny bench
+.PHONY: help run down migrate test kafka chaos api-test dashboards dashboards-test lint features packaging deny restore-test bench
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## install, build, migrate and start everything; again: rebuild and restart
 	@tools/local/run.sh
@@ -25,13 +25,19 @@ kafka: ## a real single-node Kafka for `run` and `test` (without: an embedded on
 test: ## all tests, against a local PostgreSQL (ARGS='name' for some)
 	@tools/local/test.sh $(ARGS)
 
-chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 ARGS=kills)
-	@SEEDS='$(SEEDS)' SEED='$(SEED)' DRIVERS='$(DRIVERS)' tools/chaos.sh $(ARGS)
+chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 ARGS=kills WRITE=1)
+	@SEEDS='$(SEEDS)' SEED='$(SEED)' DRIVERS='$(DRIVERS)' WRITE='$(WRITE)' tools/chaos.sh $(ARGS)
 
 api-test: ## schemathesis over the server's own OpenAPI
 	@tools/api-test.sh $(ARGS)
 
-lint: ## format, clippy, shellcheck, features
+dashboards: ## Grafana's dashboards, made of their descriptions (deploy/grafana/panels)
+	@tools/local/install.sh python && tools/dashboards/generate.py
+
+dashboards-test: ## every query of dashboards and alerts, asked of a real Prometheus
+	@tools/dashboards-test.sh
+
+lint: ## format, clippy, shellcheck, squawk, dashboards and alert rules, features
 	@tools/lint.sh
 
 features: ## every feature alone, all and none, without warnings
@@ -42,6 +48,9 @@ packaging: ## checks Dockerfile, compose.yaml, deploy/ and what the image holds 
 
 deny: ## licences, sources and banned crates of the dependencies (slow the first time)
 	@tools/deny.sh
+
+restore-test: ## backup and restore, tried (CUSTOMERS=1000000)
+	@CUSTOMERS='$(CUSTOMERS)' tools/restore-test.sh
 
 bench: ## measure everything beside its limits (PART='customers kafka' for some, QUICK=1, WRITE=1)
 	@PART='$(PART)' benches/run.sh

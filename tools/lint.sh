@@ -2,7 +2,7 @@
 # `make lint`: what must hold before a commit, short of the tests. Warnings are faults.
 . "$(dirname "$0")/local/lib.sh"
 
-tools/local/install.sh build shellcheck
+tools/local/install.sh build shellcheck python prometheus
 for component in fmt clippy; do
   cargo "$component" --version >/dev/null 2>&1 ||
     die "cargo $component is missing: rustup component add rustfmt clippy"
@@ -17,4 +17,12 @@ cargo clippy --no-default-features -- -D warnings
 say "shellcheck"
 mapfile -t scripts < <(find tools benches deploy -name '*.sh' 2>/dev/null | sort)
 shellcheck "${scripts[@]}" .ci/run
+say "squawk: what migrations do to those who work meanwhile (.squawk.toml)"
+python_tools migrations
+"$VENV/bin/squawk" migrations/*/*/up.sql
+say "dashboards and alert rules"
+tools/dashboards/generate.py --check
+tools/dashboards/check.py
+promtool check rules deploy/prometheus/rules/*.yml >/dev/null
+promtool test rules deploy/prometheus/tests/*.yml >/dev/null
 tools/features.sh

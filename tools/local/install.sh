@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh NEED...: sees that what a script needs is there; the rest comes from Debian's packages.
-# Needs: build, postgres, mosquitto, java, python, shellcheck, wrk, nginx. Nothing is installed, and no
-# package list is fetched, where everything is there already.
+# Needs: build, postgres, mosquitto, faketime, java, python, prometheus, shellcheck, wrk, nginx. Nothing is
+# installed, and no package list is fetched, where everything is there already.
 . "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -19,7 +19,9 @@ want() {
 has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
 has_java() { command -v java && command -v mvn; }
 has_mosquitto() { command -v mosquitto || test -x /usr/sbin/mosquitto; }
+has_faketime() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1'; }
 has_nginx() { command -v nginx || test -x /usr/sbin/nginx; }
+has_prometheus() { command -v prometheus && command -v promtool; }
 # `import venv` works without python3-venv; what is missing then is ensurepip.
 has_venv() { python3 -c 'import ensurepip, venv'; }
 
@@ -39,7 +41,9 @@ for need in "$@"; do
     postgres) want postgresql -- has_postgres ;;
     java) want default-jre-headless maven -- has_java ;;
     mosquitto) want mosquitto -- has_mosquitto ;;
+    faketime) want libfaketime -- has_faketime ;;
     python) want python3 python3-venv -- has_venv ;;
+    prometheus) want prometheus -- has_prometheus ;;
     shellcheck) want shellcheck -- command -v shellcheck ;;
     wrk) want wrk -- command -v wrk ;;
     nginx) want nginx-light -- has_nginx ;;
@@ -76,9 +80,11 @@ if [[ " ${missing[*]} " == *" postgresql "* ]] && ! [ -e /etc/postgresql-common/
   "${as_root[@]}" sed -i 's/^#\? *create_main_cluster *=.*/create_main_cluster = false/' \
     /etc/postgresql-common/createcluster.conf
 fi
-# Its package starts a broker on 1883 for the whole machine, where there is systemd.
-if [[ " ${missing[*]} " == *" mosquitto "* ]] && [ -d /run/systemd/system ]; then
-  say "keeping the machine's own mosquitto.service off (systemctl unmask mosquitto to have it)"
-  "${as_root[@]}" systemctl mask mosquitto.service >>"$LOG/install.log" 2>&1 || true
-fi
+# These packages start a service for the whole machine, where there is systemd.
+for service in mosquitto prometheus; do
+  if [[ " ${missing[*]} " == *" $service "* ]] && [ -d /run/systemd/system ]; then
+    say "keeping the machine's own $service.service off (systemctl unmask $service to have it)"
+    "${as_root[@]}" systemctl mask "$service.service" >>"$LOG/install.log" 2>&1 || true
+  fi
+done
 apt install --no-install-recommends "${missing[@]}"

@@ -76,7 +76,10 @@ start_time() {
 # line is checked too: after a reboot both numbers could, just, be those of something else.
 running() {
   local pid started command="/fleet "
-  [ "$1" != kafka ] || command="kafka.Kafka $LOCAL/"
+  case $1 in
+    kafka) command="kafka.Kafka $LOCAL/" ;;
+    *prometheus) command="prometheus --config.file=$LOCAL/" ;;
+  esac
   read -r pid started 2>/dev/null <"$RUN/$1.pid" || return 1
   [ "$(start_time "$pid")" = "$started" ] || return 1
   tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$command" || return 1

@@ -5,8 +5,8 @@
 # or KAFKA_BROKERS names.
 . "$(dirname "$0")/lib.sh"
 
-# Tests start brokers of their own.
-tools/local/install.sh build mosquitto
+# Tests start brokers of their own, and processes whose clock is wrong.
+tools/local/install.sh build mosquitto faketime
 if [ -z "${FLEET_TEST_DATABASE_URL:-}" ]; then
   if [ -z "${DATABASE_URL:-}" ]; then tools/local/install.sh postgres; fi
   tools/local/postgres.sh up

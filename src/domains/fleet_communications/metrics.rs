@@ -2,7 +2,7 @@
 
 use super::mailings::Rises;
 use crate::platform::telemetry::metrics::{
-    Histogram, IntCounter, IntCounterVec, IntGauge, Metrics,
+    Histogram, IntCounter, IntCounterVec, IntGauge, Metrics, from_zero,
 };
 
 /// Times from order to last delivery, in seconds: from at once to a day.
@@ -22,15 +22,21 @@ pub(super) struct CommunicationsMetrics {
 
 impl CommunicationsMetrics {
     pub fn register(metrics: &Metrics) -> Self {
-        let mailings = metrics.counters(
-            "fleet_communications_mailings_total",
-            "Mailings by outcome: ordered, sent, failed, cancelled",
-            &["outcome"],
+        let mailings = from_zero(
+            metrics.counters(
+                "fleet_communications_mailings_total",
+                "Mailings by outcome: ordered, sent, failed, cancelled",
+                &["outcome"],
+            ),
+            &[["ordered"], ["sent"], ["failed"], ["cancelled"]],
         );
-        let recipients = metrics.counters(
-            "fleet_communications_recipients_total",
-            "Drivers of mailings by outcome: sent (reached), failed, skipped, recalled",
-            &["outcome"],
+        let recipients = from_zero(
+            metrics.counters(
+                "fleet_communications_recipients_total",
+                "Drivers of mailings by outcome: sent (reached), failed, skipped, recalled",
+                &["outcome"],
+            ),
+            &[["sent"], ["failed"], ["skipped"], ["recalled"]],
         );
         let delivery = metrics.histogram(
             "fleet_communications_mailing_duration_seconds",
@@ -42,11 +48,14 @@ impl CommunicationsMetrics {
             "Messages of conversations by direction",
             &["direction"],
         );
-        let pushes = metrics.counters(
-            "fleet_communications_pushes_total",
-            "Messages to drivers that went to feeds, each attempt by outcome: sent, rejected, \
+        let pushes = from_zero(
+            metrics.counters(
+                "fleet_communications_pushes_total",
+                "Messages to drivers that went to feeds, each attempt by outcome: sent, rejected, \
              read_before (not sent any more), gone, failed (tried again)",
-            &["outcome"],
+                &["outcome"],
+            ),
+            &[["sent"], ["rejected"], ["read_before"], ["gone"], ["failed"]],
         );
         let streams = metrics.gauge(
             "fleet_communications_event_streams",

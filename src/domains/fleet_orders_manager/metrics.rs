@@ -4,7 +4,7 @@
 
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::telemetry::metrics::{
-    Histogram, IntCounter, IntCounterVec, IntGauge, Metrics,
+    Histogram, IntCounter, IntCounterVec, IntGauge, Metrics, from_zero,
 };
 
 /// A step on the dispatcher's way.
@@ -15,6 +15,33 @@ pub(super) enum Step {
     Committed,
     Edited,
     Cancelled,
+}
+
+const STEPS: [Step; 5] =
+    [Step::Estimated, Step::Drafted, Step::Committed, Step::Edited, Step::Cancelled];
+
+const OUTCOMES: [&str; 3] = ["ok", "refused", "unavailable"];
+
+/// What becomes of customers.
+const CUSTOMERS: [[&str; 1]; 6] = [
+    ["recorded"],
+    ["without_phone"],
+    ["lost_queue_full"],
+    ["lost_refused"],
+    ["lost_given_up"],
+    ["lost_at_stop"],
+];
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Estimated => "estimated",
+            Self::Drafted => "drafted",
+            Self::Committed => "committed",
+            Self::Edited => "edited",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// Ages at which a park's data is used, in seconds.
@@ -34,15 +61,18 @@ pub(super) struct OrderMetrics {
 
 impl OrderMetrics {
     pub fn register(metrics: &Metrics) -> Self {
-        let orders = metrics.counters(
+        let orders = from_zero(metrics.counters(
             "fleet_orders_manager_orders_total",
             "Orders by step and outcome: ok, refused (the caller must not repeat it), unavailable",
             &["step", "outcome"],
-        );
-        let customers = metrics.counters(
-            "fleet_orders_manager_customers_total",
-            "Customers of committed orders: recorded, without_phone, or lost for a reason",
-            &["outcome"],
+        ), &STEPS.map(|step| OUTCOMES.map(|outcome| [step.name(), outcome])).concat());
+        let customers = from_zero(
+            metrics.counters(
+                "fleet_orders_manager_customers_total",
+                "Customers of committed orders: recorded, without_phone, or lost for a reason",
+                &["outcome"],
+            ),
+            &CUSTOMERS,
         );
         let customers_waiting = metrics.gauge(
             "fleet_orders_manager_customers_waiting",
@@ -72,19 +102,12 @@ impl OrderMetrics {
 
     /// Counts how a step ended.
     pub fn step<T>(&self, step: Step, result: &Result<T>) {
-        let step = match step {
-            Step::Estimated => "estimated",
-            Step::Drafted => "drafted",
-            Step::Committed => "committed",
-            Step::Edited => "edited",
-            Step::Cancelled => "cancelled",
-        };
         let outcome = match result.as_ref().map_err(Error::kind) {
             Ok(_) => "ok",
             Err(Kind::Unavailable | Kind::DeadlineExceeded | Kind::Internal) => "unavailable",
             Err(_) => "refused",
         };
-        self.orders.with_label_values(&[step, outcome]).inc();
+        self.orders.with_label_values(&[step.name(), outcome]).inc();
     }
 
     /// Counts what became of a customer.

@@ -3,11 +3,23 @@
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Text};
 
-use crate::platform::telemetry::metrics::{IntCounterVec, IntGauge, IntGaugeVec, Metrics};
+use crate::platform::telemetry::metrics::{
+    IntCounterVec, IntGauge, IntGaugeVec, Metrics, from_zero,
+};
 
 const CHARGES: [&str; 5] = ["0-19", "20-39", "40-59", "60-79", "80-100"];
 const PLACES: [&str; 4] = ["cabinet", "contractor", "scooter", "lost"];
 const STATES: [&str; 5] = ["empty", "charging", "charged", "open", "broken"];
+const OUTCOMES: [&str; 8] = [
+    "booked",
+    "refused",
+    "cancelled",
+    "expired",
+    "not_opened",
+    "unknown",
+    "completed",
+    "incomplete",
+];
 const STATUSES: [&str; 3] = ["active", "executing", "unknown"];
 
 #[derive(Clone)]
@@ -32,12 +44,12 @@ pub struct Figure {
 impl ScooterMetrics {
     pub fn register(metrics: &Metrics) -> Self {
         Self {
-            bookings: metrics.counters(
+            bookings: from_zero(metrics.counters(
                 "scooter_accumulator_bookings_total",
                 "Bookings by outcome: booked, refused, cancelled, expired, and how those that were \
                  executed ended",
                 &["outcome"],
-            ),
+            ), &OUTCOMES.map(|outcome| [outcome])),
             gauges: [
                 (
                     "charges",

@@ -115,6 +115,9 @@ impl Database {
             if let Some(Ok(queue)) = found {
                 return queue;
             }
+            for outcome in ["ok", "split", "failed"] {
+                let _ = self.0.metrics.batches.with_label_values(&[S::NAME, outcome]);
+            }
             let queue = Rc::new(new());
             queues.insert(key, Rc::clone(&queue) as Rc<dyn Any>);
             queue

@@ -1,7 +1,7 @@
 //! Metrics of the pool and the lanes.
 
 use crate::platform::telemetry::metrics::{
-    Histogram, HistogramVec, IntCounterVec, IntGauge, Metrics,
+    Histogram, HistogramVec, IntCounterVec, IntGauge, Metrics, from_zero,
 };
 
 pub(super) struct DatabaseMetrics {
@@ -37,10 +37,13 @@ impl DatabaseMetrics {
                 "Batched statements by outcome; `split` ones were run call by call after a fault",
                 &["statement", "outcome"],
             ),
-            lane_connections: metrics.counters(
-                "database_lane_connections_total",
-                "Attempts to open a worker's own connection",
-                &["outcome"],
+            lane_connections: from_zero(
+                metrics.counters(
+                    "database_lane_connections_total",
+                    "Attempts to open a worker's own connection",
+                    &["outcome"],
+                ),
+                &[["ok"], ["failed"]],
             ),
         }
     }

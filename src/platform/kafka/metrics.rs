@@ -1,7 +1,7 @@
 //! What is measured of the consumer.
 
 use crate::platform::telemetry::metrics::{
-    Histogram, IntCounter, IntCounterVec, IntGauge, Metrics,
+    Histogram, IntCounter, IntCounterVec, IntGauge, Metrics, from_zero,
 };
 
 /// Messages of a batch.
@@ -25,6 +25,28 @@ pub(super) struct KafkaMetrics {
 
 impl KafkaMetrics {
     pub fn register(metrics: &Metrics) -> Self {
+        let batches = metrics.counters(
+            "kafka_batches_total",
+            "Attempts to handle a batch by outcome: handled, failed (tried again), panicked (tried \
+             again), abandoned (left to whoever reads the partition next)",
+            &["outcome"],
+        );
+        let commits = metrics.counters(
+            "kafka_commits_total",
+            "Commits of offsets that were sent: first (after a batch), again (the group did not learn \
+             of it), last (before leaving)",
+            &["kind"],
+        );
+        let rebalances = metrics.counters(
+            "kafka_rebalances_total",
+            "Changes of this process's partitions: assigned, revoked, lost",
+            &["kind"],
+        );
+        let recreated = metrics.counters(
+            "kafka_consumers_recreated_total",
+            "Consumers that were made anew, by reason: fatal, poll_interval, stalled, panicked",
+            &["reason"],
+        );
         Self {
             connected: metrics.gauge("kafka_connected", "1 while some broker answers"),
             lag: metrics.gauge(
@@ -37,32 +59,21 @@ impl KafkaMetrics {
                 "1 while nothing is fetched since what was fetched cannot be handled",
             ),
             messages: metrics.counter("kafka_messages_total", "Messages that were handled"),
-            batch_messages: metrics.histogram("kafka_batch_messages", "Messages of a batch", &SIZES),
+            batch_messages: metrics.histogram(
+                "kafka_batch_messages",
+                "Messages of a batch",
+                &SIZES,
+            ),
             batch_seconds: metrics.latency(
                 "kafka_batch_duration_seconds",
                 "From handing a batch over until it is handled, failed attempts included",
             ),
-            batches: metrics.counters(
-                "kafka_batches_total",
-                "Attempts to handle a batch by outcome: handled, failed (tried again), panicked (tried \
-                 again), abandoned (left to whoever reads the partition next)",
-                &["outcome"],
-            ),
-            commits: metrics.counters(
-                "kafka_commits_total",
-                "Commits of offsets that were sent: first (after a batch), again (the group did not learn \
-                 of it), last (before leaving)",
-                &["kind"],
-            ),
-            rebalances: metrics.counters(
-                "kafka_rebalances_total",
-                "Changes of this process's partitions: assigned, revoked, lost",
-                &["kind"],
-            ),
-            recreated: metrics.counters(
-                "kafka_consumers_recreated_total",
-                "Consumers that were made anew, by reason: fatal, poll_interval, stalled, panicked",
-                &["reason"],
+            batches: from_zero(batches, &[["handled"], ["failed"], ["panicked"], ["abandoned"]]),
+            commits: from_zero(commits, &[["first"], ["again"], ["last"]]),
+            rebalances: from_zero(rebalances, &[["assigned"], ["revoked"], ["lost"]]),
+            recreated: from_zero(
+                recreated,
+                &[["fatal"], ["poll_interval"], ["stalled"], ["panicked"]],
             ),
             errors: metrics.counter("kafka_errors_total", "Troubles that librdkafka told of"),
         }

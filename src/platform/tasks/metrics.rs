@@ -53,6 +53,15 @@ impl TaskMetrics {
         }
     }
 
+    /// This process has a handler for that kind. What alerts ask about is there from then on, at 0.
+    pub fn handles(&self, queue: &str, kind: &str) {
+        for outcome in ["done", "failed", "dead", "lost"] {
+            let _ = self.attempts.with_label_values(&[kind, outcome]);
+        }
+        let _ = self.rescued.with_label_values(&[queue]);
+        let _ = self.running.with_label_values(&[queue]);
+    }
+
     pub fn enqueued(&self, kind: &str, count: i64) {
         self.enqueued.with_label_values(&[kind]).inc_by(count.unsigned_abs());
     }

@@ -121,6 +121,7 @@ impl Tasks {
         T: Task,
         W: Future<Output = TaskResult> + 'static,
     {
+        self.0.metrics.handles(T::QUEUE, T::KIND);
         self.0.registry.add(T::QUEUE, Handler::of(work));
         self.start();
     }

@@ -136,6 +136,19 @@ impl Metrics {
     }
 }
 
+/// These counters, with all combinations of labels that are named there from the start: of a counter that
+/// appears with its first event nobody can tell that it grew.
+#[must_use]
+pub fn from_zero<const LABELS: usize>(
+    counters: IntCounterVec,
+    combinations: &[[&str; LABELS]],
+) -> IntCounterVec {
+    for combination in combinations {
+        let _ = counters.with_label_values(combination);
+    }
+    counters
+}
+
 /// Names and labels are constants of the code: an invalid one cannot pass any test.
 #[allow(clippy::panic, reason = "reached only by a mistake in a constant")]
 fn constant<T>(name: &str, made: prometheus::Result<T>) -> T {

@@ -50,6 +50,7 @@ impl UpstreamMetrics {
     }
 
     pub(super) fn breaker(&self, upstream: &str) -> IntGauge {
+        let _ = self.in_flight.with_label_values(&[upstream]);
         self.breakers.with_label_values(&[upstream])
     }
 

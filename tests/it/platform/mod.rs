@@ -17,7 +17,7 @@ mod overload;
 mod problems;
 mod rig;
 mod tls;
-mod traces;
+pub mod traces;
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,6 @@
 //! What the tests stand on: a server, a database and a client of their own for each.
 
+pub mod api;
 pub mod app;
 pub mod client;
 pub mod database;

@@ -2,7 +2,7 @@
 
 use super::service::{BOUND_ELSEWHERE, LICENSE_UNKNOWN, MISMATCH, PROFILE_UNKNOWN};
 use crate::platform::error::{Error, Kind};
-use crate::platform::telemetry::metrics::{IntCounterVec, Metrics};
+use crate::platform::telemetry::metrics::{IntCounterVec, Metrics, from_zero};
 
 #[derive(Clone)]
 pub struct BindingsMetrics {
@@ -12,13 +12,13 @@ pub struct BindingsMetrics {
 impl BindingsMetrics {
     pub fn register(metrics: &Metrics) -> Self {
         Self {
-            outcomes: metrics.counters(
+            outcomes: from_zero(metrics.counters(
                 "deptrans_bindings_total",
                 "Ids that drivers gave, and removals, by outcome: bound, unchanged, removed, taken \
                  (bound to another licence), mismatch (not of this licence), unknown_license, \
                  unavailable (a dependency), failed",
                 &["outcome"],
-            ),
+            ), &[["bound"], ["unchanged"], ["removed"], ["taken"], ["mismatch"], ["unknown_license"], ["unavailable"], ["failed"]]),
         }
     }
 

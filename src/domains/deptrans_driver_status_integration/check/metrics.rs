@@ -1,7 +1,7 @@
 //! What is watched of checks.
 
 use super::model::Code;
-use crate::platform::telemetry::metrics::{IntCounterVec, Metrics};
+use crate::platform::telemetry::metrics::{IntCounterVec, Metrics, from_zero};
 
 #[derive(Clone)]
 pub struct CheckMetrics {
@@ -19,12 +19,12 @@ impl CheckMetrics {
                  and whether it blocks",
                 &["reason", "blocks"],
             ),
-            regions: metrics.counters(
+            regions: from_zero(metrics.counters(
                 "deptrans_check_regions_total",
                 "Drivers that were checked by where their region is from: position, last_status, \
                  unknown (of a driver in no region, too)",
                 &["source"],
-            ),
+            ), &[["position"], ["last_status"], ["unknown"]]),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Inner;
 use super::store::Feed;
-use crate::platform::telemetry::metrics::{IntCounterVec, Metrics};
+use crate::platform::telemetry::metrics::{IntCounterVec, Metrics, from_zero};
 
 /// Registered once; a directory that is made anew goes on with it.
 #[derive(Clone)]
@@ -33,20 +33,27 @@ fn name(feed: Feed) -> &'static str {
 }
 
 const FEEDS: [Feed; 2] = [Feed::Profiles, Feed::Categories];
+const LOADS: [&str; 4] = ["incremental", "full", "failed", "refused"];
 
 impl DirectoryMetrics {
     /// Registers them.
     #[must_use]
     pub fn register(metrics: &Metrics) -> Self {
-        let loads = metrics.counters(
-            "deptrans_directory_loads_total",
-            "Reads of a feed to its end: incremental, full; or failed, refused (its cursor)",
-            &["cache", "outcome"],
+        let loads = from_zero(
+            metrics.counters(
+                "deptrans_directory_loads_total",
+                "Reads of a feed to its end: incremental, full; or failed, refused (its cursor)",
+                &["cache", "outcome"],
+            ),
+            &FEEDS.map(|feed| LOADS.map(|load| [name(feed), load])).concat(),
         );
-        let dumps = metrics.counters(
-            "deptrans_directory_dumps_total",
-            "Dumps: written, failed, loaded, ignored (damaged or foreign)",
-            &["outcome"],
+        let dumps = from_zero(
+            metrics.counters(
+                "deptrans_directory_dumps_total",
+                "Dumps: written, failed, loaded, ignored (damaged or foreign)",
+                &["outcome"],
+            ),
+            &[["written"], ["failed"], ["loaded"], ["ignored"]],
         );
         let watched = Arc::new(Watched {
             since: Instant::now(),

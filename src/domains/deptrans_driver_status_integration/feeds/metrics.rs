@@ -1,7 +1,9 @@
 //! What is watched of the feeds.
 
 use super::numbers::Feed;
-use crate::platform::telemetry::metrics::{Histogram, IntCounter, IntCounterVec, Metrics};
+use crate::platform::telemetry::metrics::{
+    Histogram, IntCounter, IntCounterVec, Metrics, from_zero,
+};
 
 /// Seconds from a change to the poll that reads it.
 const LAG: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0];
@@ -47,19 +49,20 @@ impl FeedsMetrics {
                 lag: lag.with_label_values(&[feed.name()]),
             }
         };
+        let feeds = [[Feed::Bindings.name()], [Feed::Statuses.name()]];
         Self {
             bindings: of(Feed::Bindings),
             statuses: of(Feed::Statuses),
-            renumbered: metrics.counters(
+            renumbered: from_zero(metrics.counters(
                 "deptrans_feed_renumbered_total",
                 "Items that come again because profiles of their licence changed",
                 &["feed"],
-            ),
-            forgotten: metrics.counters(
+            ), &feeds),
+            forgotten: from_zero(metrics.counters(
                 "deptrans_feed_tombstones_forgotten_total",
                 "Tombstones that were removed: a poller from before them reads everything again",
                 &["feed"],
-            ),
+            ), &feeds),
         }
     }
 

@@ -81,8 +81,13 @@ pub struct Unreadable {
     pub detail: Cow<'static, str>,
 }
 
+/// Every `reason`.
+pub const REASONS: [&str; 6] =
+    ["not_json", "not_an_event", "bad_id", "bad_status", "bad_time", "time_in_future"];
+
 impl Unreadable {
     fn new(reason: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        debug_assert!(REASONS.contains(&reason), "{reason}");
         Self { reason, detail: detail.into() }
     }
 }

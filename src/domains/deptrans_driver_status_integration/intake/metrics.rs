@@ -1,7 +1,7 @@
 //! What comes in, and what becomes of it.
 
-use super::event::Unreadable;
-use crate::platform::telemetry::metrics::{IntCounterVec, Metrics};
+use super::event::{REASONS, Unreadable};
+use crate::platform::telemetry::metrics::{IntCounterVec, Metrics, from_zero};
 
 /// Where events come from.
 #[derive(Debug, Clone, Copy)]
@@ -9,6 +9,9 @@ pub(super) enum Source {
     Kafka,
     Http,
 }
+
+const SOURCES: [Source; 2] = [Source::Kafka, Source::Http];
+const EVENTS: [&str; 3] = ["accepted", "superseded", "unreadable"];
 
 impl Source {
     fn label(self) -> &'static str {
@@ -38,7 +41,16 @@ impl IntakeMetrics {
             "Events that could not be read, by source and reason",
             &["source", "reason"],
         );
-        Self { events, unreadable }
+        Self {
+            events: from_zero(
+                events,
+                &SOURCES.map(|source| EVENTS.map(|event| [source.label(), event])).concat(),
+            ),
+            unreadable: from_zero(
+                unreadable,
+                &SOURCES.map(|source| REASONS.map(|reason| [source.label(), reason])).concat(),
+            ),
+        }
     }
 
     pub(super) fn recorded(&self, source: Source, accepted: usize, superseded: usize) {

@@ -1,12 +1,24 @@
 //! What becomes of the statuses.
 
 use super::way::Fate;
-use crate::platform::telemetry::metrics::{Histogram, IntCounter, IntCounterVec, Metrics};
+use crate::platform::telemetry::metrics::{
+    Histogram, IntCounter, IntCounterVec, Metrics, from_zero,
+};
 use crate::upstreams::krt::Line;
 
 /// From the event to the regulator, in seconds: from at once to a day.
 const DELAY: [f64; 12] =
     [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3_600.0, 21_600.0, 86_400.0];
+
+/// What is watched for from the first one on.
+const STATUSES: [[&str; 2]; 6] = [
+    ["sent", "on_line"],
+    ["sent", "off_line"],
+    ["refused", "unknown_id"],
+    ["refused", "invalid"],
+    ["failed", "unknown_driver"],
+    ["waits", "krt_unavailable"],
+];
 
 /// Registered once, with the domain.
 #[derive(Clone)]
@@ -20,13 +32,13 @@ pub(in super::super) struct SendingMetrics {
 impl SendingMetrics {
     pub fn register(metrics: &Metrics) -> Self {
         Self {
-            statuses: metrics.counters(
+            statuses: from_zero(metrics.counters(
                 "deptrans_statuses_total",
                 "Statuses that were looked at, by what became of them: sent (on_line, off_line), \
                  left_out (no such region, category, id...), refused (by KRT, for good), failed (sent \
                  again later), waits (for what is down or for its turn); and why",
                 &["outcome", "reason"],
-            ),
+            ), &STATUSES),
             delay: metrics.histogram(
                 "deptrans_status_delay_seconds",
                 "From a driver's change of status to the regulator's answer",

@@ -57,6 +57,10 @@ const TABLE: [Entry; 4] = [
 ];
 
 impl CommandKind {
+    /// Every one.
+    pub(in super::super) const ALL: [Self; 4] =
+        [Self::UnlockCells, Self::LockCells, Self::GetState, Self::Reboot];
+
     /// Its line of the table.
     pub(super) fn entry(self) -> &'static Entry {
         // Every kind has one: the tests walk all.
@@ -82,8 +86,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_line_and_the_name_that_it_has_in_json() {
-        use CommandKind::{GetState, LockCells, Reboot, UnlockCells};
-        for kind in [UnlockCells, LockCells, GetState, Reboot] {
+        for kind in CommandKind::ALL {
             assert_eq!(kind.entry().kind, kind);
             assert_eq!(CommandKind::parse(kind.name()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());

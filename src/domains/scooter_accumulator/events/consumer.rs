@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::applying;
 use super::wire::{self, Event};
 use crate::domains::scooter_accumulator::ids::CabinetId;
-use crate::domains::scooter_accumulator::line::Line;
+use crate::domains::scooter_accumulator::line::{Line, UNREAD};
 use crate::domains::scooter_accumulator::settling::Effects;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
@@ -24,8 +24,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// So often an event is tried that fails by itself, not for want of the database.
 const TRIES: u32 = 3;
-/// The label of events that are none, or whose type does not matter.
-const ANY: &str = "unread";
 
 /// An event and whose it is.
 struct Heard {
@@ -50,13 +48,13 @@ pub async fn run(line: Arc<Line>, mut messages: Messages) {
         let Some(message) = message else { return };
         let cabinet = line.topics.events.id_of(message.topic()).map(CabinetId::parse);
         let Some(Ok(cabinet)) = cabinet else {
-            line.metrics.event(ANY, "unknown_cabinet");
+            line.metrics.event(UNREAD, "unknown_cabinet");
             continue;
         };
         let event = match wire::read(message.payload()) {
             Ok(event) => event,
             Err(why) => {
-                line.metrics.event(ANY, why.name());
+                line.metrics.event(UNREAD, why.name());
                 continue;
             }
         };

@@ -4,8 +4,38 @@ use std::time::Duration;
 
 use crate::domains::scooter_accumulator::commands::{CommandKind, CommandStatus};
 use crate::platform::telemetry::metrics::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, Metrics,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, Metrics, from_zero,
 };
+
+/// How commands end, and what becomes of those that are published.
+const ENDS: [&str; 5] = ["timed_out", "succeeded", "failed", "rejected", "expired"];
+const SENT: [&str; 3] = ["sent", "not_sent", "unknown"];
+
+/// What is watched for from the first event on.
+const EVENTS: [[&str; 2]; 15] = [
+    ["command_result", "applied"],
+    ["command_result", "failed"],
+    ["state", "applied"],
+    ["state", "failed"],
+    ["cell_changed", "applied"],
+    ["cell_changed", "failed"],
+    ["online", "applied"],
+    ["online", "failed"],
+    ["offline", "applied"],
+    ["offline", "failed"],
+    [UNREAD, "unknown_cabinet"],
+    [UNREAD, "malformed"],
+    [UNREAD, "version"],
+    [UNREAD, "unknown_type"],
+    [UNREAD, "contradictory"],
+];
+
+/// The type of an event that was not read.
+pub const UNREAD: &str = "unread";
+
+fn by_kind<const N: usize>(words: &[&'static str; N]) -> Vec<[&'static str; 2]> {
+    CommandKind::ALL.iter().flat_map(|kind| words.map(|word| [kind.name(), word])).collect()
+}
 
 #[derive(Clone)]
 pub struct LineMetrics {
@@ -21,28 +51,28 @@ pub struct LineMetrics {
 impl LineMetrics {
     pub fn register(metrics: &Metrics) -> Self {
         Self {
-            commands: metrics.counters(
+            commands: from_zero(metrics.counters(
                 "scooter_accumulator_commands_total",
                 "Commands to cabinets by type and what became of them: timed_out (a late answer still \
                  counts), succeeded, failed, rejected, expired",
                 &["type", "outcome"],
-            ),
-            sent: metrics.counters(
+            ), &by_kind(&ENDS)),
+            sent: from_zero(metrics.counters(
                 "scooter_accumulator_commands_sent_total",
                 "Publications of commands by type and outcome: sent, not_sent, unknown",
                 &["type", "outcome"],
-            ),
+            ), &by_kind(&SENT)),
             latency: metrics.latencies(
                 "scooter_accumulator_command_duration_seconds",
                 "From a command's writing to its end, by type and outcome",
                 &["type", "outcome"],
             ),
-            events: metrics.counters(
+            events: from_zero(metrics.counters(
                 "scooter_accumulator_events_total",
                 "Events of cabinets by type and outcome: applied, duplicate, unknown_command, or why they \
                  were dropped",
                 &["type", "outcome"],
-            ),
+            ), &EVENTS),
             applied: metrics.latency(
                 "scooter_accumulator_event_duration_seconds",
                 "Applying one event of a cabinet, further attempts included",

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-pub use self::metrics::LineMetrics;
+pub use self::metrics::{LineMetrics, UNREAD};
 use super::commands::{CommandSettings, Drains, Find, Topics, Wakes};
 use super::metrics::ScooterMetrics;
 use super::{events, polling, settling};
