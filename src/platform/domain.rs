@@ -162,7 +162,8 @@ impl Platform {
         &self,
         handler: Arc<dyn super::kafka::BatchHandler>,
     ) -> Result<Option<Arc<super::kafka::Consumer>>> {
-        let settings: super::config::kafka::KafkaSettings = self.section("kafka")?;
+        let settings = super::config::kafka::KafkaSettings::read(&self.config)
+            .map_err(|faults| invalid_configuration(&faults))?;
         if !settings.is_on() {
             return Ok(None);
         }
