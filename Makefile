@@ -4,7 +4,7 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test fuzz dashboards dashboards-test lint features packaging deny restore-test bench
+.PHONY: help run down migrate test kafka chaos api-test fuzz dashboards dashboards-test lint features packaging upgrade-test deny restore-test bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,8 +46,11 @@ lint: ## format, clippy, shellcheck, squawk, dashboards and alert rules, feature
 features: ## every feature alone, all and none, without warnings
 	@tools/features.sh
 
-packaging: ## checks Dockerfile, compose.yaml, deploy/ and what the image holds (WRITE=1: writes deploy/kubernetes)
-	@WRITE='$(WRITE)' tools/packaging/check.sh
+packaging: ## checks Dockerfile, compose.yaml, deploy/ and what the image holds (WRITE=1: writes deploy/kubernetes; BINARY=FILE)
+	@WRITE='$(WRITE)' BINARY='$(BINARY)' tools/packaging/check.sh
+
+upgrade-test: ## a rolling update from a former release, with real processes (BASE=GIT-REF; builds it)
+	@BASE='$(BASE)' tools/upgrade.sh
 
 deny: ## licences, sources and banned crates of the dependencies (slow the first time)
 	@tools/deny.sh
