@@ -24,10 +24,12 @@ COPY --from=planner /src/recipe.json recipe.json
 RUN cargo chef cook --release --locked --no-default-features --features "${FEATURES}" --recipe-path recipe.json
 COPY . .
 RUN cargo build --release --locked --no-default-features --features "${FEATURES}" \
-    && tools/packaging/image-root.sh target/release/fleet /image
+    && tools/packaging/image-root.sh target/release/fleet /image && mkdir /state
 
 FROM scratch
 COPY --from=build /image /
+# The only folder that it may write: stand-ins' state, dumps of caches. Volumes take its owner over.
+COPY --from=build --chown=10001:10001 /state /var/lib/fleet
 USER 10001:10001
 ENV FLEET__HTTP__LISTEN=0.0.0.0:8080 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt

@@ -4,7 +4,7 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test dashboards dashboards-test lint features packaging deny bench
+.PHONY: help run down migrate test kafka chaos api-test fuzz dashboards dashboards-test lint features packaging upgrade-test deny restore-test bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +25,14 @@ kafka: ## a real single-node Kafka for `run` and `test` (without: an embedded on
 test: ## all tests, against a local PostgreSQL (ARGS='name' for some)
 	@tools/local/test.sh $(ARGS)
 
-chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 ARGS=kills)
-	@SEEDS='$(SEEDS)' SEED='$(SEED)' DRIVERS='$(DRIVERS)' tools/chaos.sh $(ARGS)
+chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 ARGS=kills WRITE=1)
+	@SEEDS='$(SEEDS)' SEED='$(SEED)' DRIVERS='$(DRIVERS)' WRITE='$(WRITE)' tools/chaos.sh $(ARGS)
 
 api-test: ## schemathesis over the server's own OpenAPI
 	@tools/api-test.sh $(ARGS)
+
+fuzz: ## look for bytes that break a reader (SECONDS=60 for each; ARGS='phone' for some)
+	@SECONDS_EACH='$(SECONDS)' tools/fuzz.sh $(ARGS)
 
 dashboards: ## Grafana's dashboards, made of their descriptions (deploy/grafana/panels)
 	@tools/local/install.sh python && tools/dashboards/generate.py
@@ -37,20 +40,23 @@ dashboards: ## Grafana's dashboards, made of their descriptions (deploy/grafana/
 dashboards-test: ## every query of dashboards and alerts, asked of a real Prometheus
 	@tools/dashboards-test.sh
 
-lint: ## format, clippy, shellcheck, dashboards and alert rules, features
+lint: ## format, clippy, shellcheck, squawk, dashboards and alert rules, features
 	@tools/lint.sh
 
 features: ## every feature alone, all and none, without warnings
 	@tools/features.sh
 
-packaging: ## checks Dockerfile, compose.yaml, deploy/ and what the image holds (WRITE=1: writes deploy/kubernetes)
-	@WRITE='$(WRITE)' tools/packaging/check.sh
+packaging: ## checks Dockerfile, compose.yaml, deploy/ and what the image holds (WRITE=1: writes deploy/kubernetes; BINARY=FILE)
+	@WRITE='$(WRITE)' BINARY='$(BINARY)' tools/packaging/check.sh
+
+upgrade-test: ## a rolling update from a former release, with real processes (BASE=GIT-REF; builds it)
+	@BASE='$(BASE)' tools/upgrade.sh
 
 deny: ## licences, sources and banned crates of the dependencies (slow the first time)
 	@tools/deny.sh
 
-bench: ## measure throughput and latency
-	@tools/local/install.sh build postgres wrk nginx && benches/run.sh
+restore-test: ## backup and restore, tried (CUSTOMERS=1000000)
+	@CUSTOMERS='$(CUSTOMERS)' tools/restore-test.sh
 
-bench-%: ## one part alone: tasks, kafka, sending, directory, cabinets
-	@tools/local/install.sh build postgres mosquitto && benches/$*.sh
+bench: ## measure everything beside its limits (PART='customers kafka' for some, QUICK=1, WRITE=1)
+	@PART='$(PART)' benches/run.sh

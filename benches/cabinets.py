@@ -3,7 +3,7 @@ whose cabinets are asked once a minute.
 
 A broker of its own (Mosquitto), the server with scooter-accumulator alone, and a cabinet in this
 script that answers at once. The round trip of `execute` stands beside a bare question and answer through the
-same broker with the same cabinet, and beside commits of the same database. Called by cabinets.sh.
+same broker with the same cabinet, and beside commits of the same database. Called by parts/cabinets.sh.
 """
 
 import datetime
@@ -20,6 +20,7 @@ import uuid
 from statistics import median
 
 from processes import TOKEN, Server, family_cpu_ms
+from report import row
 
 WORK, PGBENCH, DATABASE, BROKER_PORT, POSTMASTER = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
 PSQL = PGBENCH.replace("pgbench", "psql")
@@ -321,13 +322,15 @@ def main():
         stop.set()
         server.stop()
         mosquitto.terminate()
-    print(f"P6 bare question and answer   p50 {bare_p50:.2f} ms  p99 {bare_p99:.2f} ms")
-    print(f"   one commit (pgbench -c 1)  {commit:.2f} ms")
-    print(f"   execute                    p50 {p50:.2f} ms  p99 {p99:.2f} ms")
-    print(f"   goal                       p50 <= {bare_p50 + 2 * commit:.2f} ms (bare + 2 commits)")
-    print(f"   states of {CELLS} cells applied  {rate:,.0f}/s  {megabytes:.2f} MB/s  {cpu:.0f} CPU ms/1000 (needed: 0.3 MB/s)")
-    print(f"   {PARK} cabinets of {CELLS} cells asked once a minute: {answers:.1f} states/s, CPU of the server "
-          f"{own / 10:.1f} % and of PostgreSQL {other / 10:.1f} % of a core, {commits_a_second:.0f} transactions/s, {memory:.0f} MB")
+    limit = bare_p50 + 2 * commit
+    row("P6 execute at a cabinet, p50", server=f"{p50:.2f} ms",
+        limit=f"bare question and answer {bare_p50:.2f} + 2 commits of {commit:.2f}: {limit:.2f} ms",
+        ratio=f"{p50 / limit:.2f}", goal="≤ 1", met=p50 <= limit, latency=f"{p50:.2f} / {p99:.2f}")
+    row("   bare question and answer", latency=f"{bare_p50:.2f} / {bare_p99:.2f}")
+    row(f"states of {CELLS} cells applied", server=f"{rate:,.0f}/s, {megabytes:.2f} MB/s", goal="≥ 0.3 MB/s",
+        met=megabytes >= 0.3, cpu=f"{cpu:.0f}")
+    row(f"{PARK} cabinets of {CELLS} cells asked once a minute", server=f"{answers:.1f} states/s, {own / 10:.1f} % of a core",
+        limit=f"PostgreSQL {other / 10:.1f} % of a core, {commits_a_second:.0f} transactions/s", memory=f"{memory:.0f} MB")
 
 
 main()

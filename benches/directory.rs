@@ -1,5 +1,5 @@
 //! The caches of drivers (docs/decisions/deptrans-directory.md): memory for each, look-ups, what
-//! reading everything takes, and a restart from the dump. `make bench-directory` runs it; it needs no
+//! reading everything takes, and a restart from the dump. `make bench PART=directory` runs it; it needs no
 //! database. `QUICK=1`: 100 000 drivers in place of a million; `DRIVERS=…`: so many.
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,8 @@
     clippy::cast_precision_loss,
     reason = "a tool that ends with its first trouble"
 )]
+
+mod report;
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ use fleet::sandbox::{Sandbox, SandboxDriver, SandboxOptions, start};
 use fleet::upstreams::driver_categories::DriverCategories;
 use fleet::upstreams::driver_profiles::DriverProfiles;
 use serde_json::json;
+
+use report::Row;
 
 /// As the server's.
 #[global_allocator]
@@ -51,19 +55,21 @@ async fn run() {
     let sandbox = start(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), &options).unwrap();
     let folder = std::env::temp_dir().join(format!("fleet-bench-{}", uuid::Uuid::now_v7()));
     std::fs::create_dir(&folder).unwrap();
-    println!("{drivers} drivers; everything in one process with the stand-ins that they come from");
-
     let before = resident();
     let caches = Caches::start(&sandbox, Path::new("")).await;
     let sizes = caches.directory.sizes();
     let each = |bytes: f64| bytes / drivers as f64;
-    println!(
-        "full load over HTTP: {:.2} s ({:.0} drivers/s); {:.0} bytes a driver by its own count, {:.0} by the process",
-        caches.took.as_secs_f64(),
-        drivers as f64 / caches.took.as_secs_f64(),
-        each(sizes.bytes as f64),
-        each(resident() - before),
-    );
+    Row {
+        figure: &format!("{drivers} drivers read into the cache, stand-ins in the same process"),
+        server: format!("{:.2} s", caches.took.as_secs_f64()),
+        memory: format!(
+            "{:.0} B a driver, {:.0} by the process",
+            each(sizes.bytes as f64),
+            each(resident() - before)
+        ),
+        ..Row::default()
+    }
+    .print();
     println!("{sizes:?}");
     lookups(&caches.directory, drivers);
     while_it_changes(&sandbox, &caches.directory, drivers).await;
@@ -73,16 +79,22 @@ async fn run() {
     let file = folder.join("directory.dump");
     let size = std::fs::metadata(&file).unwrap().len();
     let caches = Caches::start(&sandbox, &folder).await;
-    println!(
-        "dump: {:.1} MB, {:.0} bytes a driver; start from it, with what changed since: {:.2} s",
-        size as f64 / 1e6,
-        each(size as f64),
-        caches.took.as_secs_f64(),
-    );
+    Row {
+        figure: "start from the dump, with what changed since",
+        server: format!("{:.2} s", caches.took.as_secs_f64()),
+        memory: format!("file {:.1} MB, {:.0} B a driver", size as f64 / 1e6, each(size as f64)),
+        ..Row::default()
+    }
+    .print();
     // The first dump is written at the start; the one that is timed is the last one.
     let stopping = Instant::now();
     caches.stop().await;
-    println!("stop, dump included: {:.2} s", stopping.elapsed().as_secs_f64());
+    Row {
+        figure: "stop, dump included",
+        server: format!("{:.2} s", stopping.elapsed().as_secs_f64()),
+        ..Row::default()
+    }
+    .print();
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -114,6 +126,8 @@ impl Caches {
             page: 5_000,
             dump_dir: PathBuf::from(dump_dir),
             dump_ms: 3_600_000,
+            least_share: 0.5,
+            shrunken_ms: 600_000,
         };
         let background = Background::default();
         let watched = DirectoryMetrics::register(&metrics);
@@ -158,7 +172,6 @@ fn lookups(directory: &Directory, drivers: u64) {
             });
         }
     };
-    println!("look-ups, ns each, best of {ROUNDS} rounds of {LOOKUPS}");
     for (name, look) in [
         ("licence of a profile, in place", &license as &dyn Fn(&SandboxDriver)),
         ("licence of a profile, as a string", &owned),
@@ -171,7 +184,12 @@ fn lookups(directory: &Directory, drivers: u64) {
             started.elapsed().as_nanos() as f64 / LOOKUPS as f64
         };
         let best = (0..ROUNDS).map(|_| round()).fold(f64::MAX, f64::min);
-        println!("  {name:36} {best:6.0}   {:.1} M/s", 1_000.0 / best);
+        Row {
+            figure: &format!("look-up: {name}; best of {ROUNDS} rounds of {LOOKUPS}"),
+            server: format!("{best:.0} ns, {:.1} M/s", 1_000.0 / best),
+            ..Row::default()
+        }
+        .print();
     }
 }
 
@@ -212,15 +230,20 @@ async fn while_it_changes(sandbox: &Sandbox, directory: &Directory, drivers: u64
     let times = reader.join().unwrap();
     // Of ten thousand.
     let at = |share: usize| f64::from(times[times.len() * share / 10_000]) / 1_000.0;
-    println!(
-        "{CHANGES} changes seen within {:.2} s of the first; look-ups meanwhile, µs: median {:.2}, p99.9 {:.1}, p99.99 {:.0}, most {:.0} (of {})",
-        took.as_secs_f64(),
-        at(5_000),
-        at(9_990),
-        at(9_999),
-        f64::from(*times.last().unwrap()) / 1_000.0,
-        times.len(),
-    );
+    Row {
+        figure: &format!("{CHANGES} changes seen, look-ups meanwhile"),
+        server: format!("{:.2} s", took.as_secs_f64()),
+        latency: format!(
+            "median {:.2} µs, p99.9 {:.1}, p99.99 {:.0}, most {:.0} (of {})",
+            at(5_000),
+            at(9_990),
+            at(9_999),
+            f64::from(*times.last().unwrap()) / 1_000.0,
+            times.len()
+        ),
+        ..Row::default()
+    }
+    .print();
 }
 
 /// Memory of this process, in bytes.

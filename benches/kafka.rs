@@ -1,5 +1,5 @@
 //! P3 of docs/performance.md: from Kafka to committed newest statuses, beside a bare loop of rdkafka and
-//! beside pgbench running the same statement with batches of a thousand. `make bench-kafka` runs it,
+//! beside pgbench running the same statement with batches of a thousand. `make bench PART=kafka` runs it,
 //! against the real broker that `KAFKA_BROKERS` names, else an embedded one. It makes a database of its
 //! own in the server that `DATABASE_URL` names, and drops it at the end. `QUICK=1`: fewer events.
 #![allow(
@@ -16,6 +16,8 @@
     reason = "a tool that ends with its first trouble"
 )]
 
+mod report;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -29,6 +31,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls};
+
+use report::Row;
 
 const DATABASE: &str = "fleet_bench_kafka";
 const DOMAIN: &str = "deptrans-driver-status-integration";
@@ -58,27 +62,47 @@ fn main() {
     let topic = format!("fleet-bench-{}", std::process::id());
     produce(&brokers, &topic, events);
 
-    println!("{events} events of {DRIVERS} drivers; events/s");
     let bare = bare_loop(&brokers, &topic, events);
-    println!("bare rdkafka loop           {bare:>9.0}");
     let server = Server::start(&url, &brokers, &topic);
     let before = (own_cpu(), postgres_cpu());
     let client = runtime.block_on(connect(&url));
     let (rate, statement) = server.consume(events, || runtime.block_on(statement_of(&client)));
     let (own, postgres) = (own_cpu() - before.0, postgres_cpu() - before.1);
     server.stop();
-    println!("server, to committed rows   {rate:>9.0}  ratio to the loop {:.2}", rate / bare);
+    // ms for a thousand events.
     let per = |cpu: f64| cpu * 1e6 / events as f64;
-    println!(
-        "CPU: server {:.1} µs an event, PostgreSQL {:.1} µs; ratio {:.2}",
-        per(own),
-        per(postgres),
-        own / postgres
-    );
+    Row {
+        figure: &format!("P3 {events} events of {DRIVERS} drivers to committed rows"),
+        server: format!("{rate:.0}/s"),
+        limit: format!("a bare loop that throws them away: {bare:.0}/s"),
+        ratio: format!("{:.2}", rate / bare),
+        goal: "≥ 50 000/s",
+        met: Some(rate >= 50_000.0),
+        cpu: format!("{:.1} + {:.1}", per(own), per(postgres)),
+        ..Row::default()
+    }
+    .print();
+    Row {
+        figure: "P3 CPU of the server to that of PostgreSQL",
+        ratio: format!("{:.2}", own / postgres),
+        goal: "≤ 1",
+        met: Some(own <= postgres),
+        ..Row::default()
+    }
+    .print();
     let batches = runtime.block_on(make_batches(&client));
     for clients in [1, 2] {
         let limit = pgbench(&url, &statement, batches, clients, if quick { 5 } else { 15 });
-        println!("pgbench -c {clients}, same statement {limit:>9.0}  ratio {:.2}", rate / limit);
+        let ratio = rate / limit;
+        Row {
+            figure: "P3 beside batches of 1 000 without Kafka",
+            limit: format!("pgbench -c {clients}: {limit:.0}/s"),
+            ratio: format!("{ratio:.2}"),
+            goal: if clients == 1 { "≥ 0.8" } else { "" },
+            met: (clients == 1).then_some(ratio >= 0.8),
+            ..Row::default()
+        }
+        .print();
     }
     drop(client);
     run(format!("DROP DATABASE {DATABASE} WITH (FORCE)"));

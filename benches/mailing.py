@@ -1,16 +1,16 @@
 """Measures P5 of docs/performance.md: mailings to many drivers through stand-ins that answer at once.
 
-The stand-ins are the debug build's and share the cores: what is measured includes them. Called by run.sh.
+The stand-ins share the cores: what is measured includes them. Called by parts/mailing.sh.
 """
 
 import http.client
 import json
 import os
-import subprocess
 import sys
 import time
 
-from processes import TOKEN, Server
+from processes import TOKEN, Server, StandIns
+from report import row
 
 WORK, SANDBOX = sys.argv[1], sys.argv[2]
 QUICK = bool(os.environ.get("QUICK"))
@@ -31,20 +31,6 @@ def call(address, method, path, body=None, park="park-1"):
     if answer.status >= 300:
         raise SystemExit(f"error: {method} {path}: {answer.status} {text[:300]}")
     return json.loads(text) if text else None
-
-
-def await_stand_ins(process):
-    for _ in range(200):
-        try:
-            connection = http.client.HTTPConnection(STAND_INS, timeout=1)
-            connection.request("GET", "/__sandbox/health")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    process.kill()
-    raise SystemExit("error: the stand-ins do not answer")
 
 
 def mail(server, size):
@@ -73,28 +59,26 @@ def mail(server, size):
 
 
 def main():
-    with open(f"{WORK}/stand-ins.log", "w", encoding="utf-8") as log:
-        stand_ins = subprocess.Popen([SANDBOX, "sandbox", "--listen", STAND_INS], stdout=log, stderr=log)
-    await_stand_ins(stand_ins)
+    stand_ins = StandIns(WORK, SANDBOX, STAND_INS)
     os.environ["FLEET__HTTP__LISTEN"] = f"127.0.0.1:{PORT + 1}"
     os.environ["FLEET__DOMAINS"] = "fleet-communications"
-    upstreams = "".join(f'[upstreams.{name}]\nbase_url = "http://{STAND_INS}/{name}"\ntoken = "{TOKEN}"\n' for name in ("parks", "feeds"))
-    server = Server(WORK, upstreams)
     try:
-        mail(server, 1_000)
-        results = [mail(server, size) for size in SIZES]
+        server = Server(WORK, stand_ins.upstreams(parks="parks", feeds="feeds"))
+        try:
+            mail(server, 1_000)
+            results = [mail(server, size) for size in SIZES]
+        finally:
+            server.stop()
     finally:
-        server.stop()
-        stand_ins.terminate()
-        stand_ins.wait(10)
+        stand_ins.stop()
     with open(f"{WORK}/mailing.json", "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
-    print("\nfigure                  time     drivers/s  server CPU ms/1000  memory before, most, after  goal")
     for one in results:
-        goal = "≤ 10 s, memory flat" if one["size"] == 100_000 else ""
-        memory = f"{one['rss_before']:.0f}, {one['rss_most']:.0f}, {one['rss_after']:.0f} MB"
-        print(f"P5 {one['size']:>7,} drivers   {one['seconds']:>5.2f} s {one['size'] / one['seconds']:>10,.0f}"
-              f"  {one['cpu_ms'] / one['size'] * 1000:>18.1f}  {memory:<27} {goal}".rstrip())
+        judged = one["size"] == 100_000
+        row(f"P5 mailing to {one['size']:,} drivers", server=f"{one['seconds']:.2f} s, {one['size'] / one['seconds']:,.0f}/s",
+            goal="≤ 10 s" if judged else "", met=one["seconds"] <= 10 if judged else None,
+            cpu=f"{one['cpu_ms'] / one['size'] * 1000:.1f}",
+            memory=f"{one['rss_before']:.0f} MB before, {one['rss_most']:.0f} most, {one['rss_after']:.0f} after")
 
 
 main()

@@ -1,7 +1,7 @@
 """Measures P7 of docs/performance.md: a proxied estimate beside nginx as a plain reverse proxy.
 
 Three processes answer the same request in the same run: an `int-api` that answers at once (nginx with
-a constant), nginx as a proxy before it, and the server before it. Called by run.sh.
+a constant), nginx as a proxy before it, and the server before it. Called by parts/orders.sh.
 """
 
 import json
@@ -14,6 +14,7 @@ import time
 from statistics import median
 
 from processes import TOKEN, Server, family_cpu_ms
+from report import row
 
 WORK = sys.argv[1]
 QUICK = bool(os.environ.get("QUICK"))
@@ -105,22 +106,18 @@ def middle(results, field):
 
 
 def table(results):
-    rows = [("figure", "p50 alone", "p50 at 32", "p99 at 32", "rate", "CPU ms/1000", "CPU to nginx", "added p50, alone")]
     direct, nginx = results["int-api itself"], results["nginx as a proxy"]
     for name, result in results.items():
         alone, loaded = result["alone"], result["loaded"]
         ratio = median(a["cpu"] / b["cpu"] for a, b in zip(loaded, nginx["loaded"]))
         added = median(a["p50_ms"] - b["p50_ms"] for a, b in zip(alone, direct["alone"]))
-        rows.append((
-            f"P7 {name}", f"{middle(alone, 'p50_ms'):.3f} ms", f"{middle(loaded, 'p50_ms'):.2f} ms",
-            f"{middle(loaded, 'p99_ms'):.2f} ms", f"{middle(loaded, 'per_second'):,.0f}/s",
-            f"{middle(loaded, 'cpu'):.1f}", f"{ratio:.2f}", f"{added:.3f} ms",
-        ))
-    rows.append(("   goal", "", "", "", "", "", "≤ 2", "≤ 1 ms"))
-    widths = [max(len(line[column]) for line in rows) for column in range(len(rows[0]))]
-    print()
-    for line in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        judged = name == "server"
+        row(f"P7 estimate: {name}", server=f"{middle(loaded, 'per_second'):,.0f}/s",
+            limit="CPU of nginx as a reverse proxy", ratio=f"{ratio:.2f}", goal="≤ 2" if judged else "",
+            met=ratio <= 2 if judged else None, cpu=f"{middle(loaded, 'cpu'):.1f}",
+            latency=f"{middle(loaded, 'p50_ms'):.2f} / {middle(loaded, 'p99_ms'):.2f}")
+        row(f"   p50 added, alone: {name}", server=f"{added:.3f} ms", goal="≤ 1 ms" if judged else "",
+            met=added <= 1 if judged else None)
 
 
 def main():

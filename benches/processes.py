@@ -23,18 +23,15 @@ class Server:
                 f'[[auth.callers]]\nname = "bench"\ntoken_sha256 = "{digest}"\n'
                 f'audiences = ["dispatcher", "internal"]\n{config_text}'
             )
-        started = time.monotonic()
-        with open(f"{work}/server.log", "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                [f"{work}/fleet", "serve", "--config", config], stdout=log, stderr=log
-            )
-        self.ready_ms = self._await_ready(started)
+        began = time.monotonic()
+        self.process = started([f"{work}/fleet", "serve", "--config", config], f"{work}/server.log")
+        self.ready_ms = self._await_ready(began)
 
-    def _await_ready(self, started):
-        while time.monotonic() < started + 30 and self.process.poll() is None:
+    def _await_ready(self, began):
+        while time.monotonic() < began + 30 and self.process.poll() is None:
             try:
                 if self.call("GET", "/readyz")[0] == 200:
-                    return (time.monotonic() - started) * 1000
+                    return (time.monotonic() - began) * 1000
             except OSError:
                 pass
             time.sleep(0.001)
@@ -59,12 +56,51 @@ class Server:
         return own_cpu_ms(self.process.pid)
 
     def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        stop(self.process)
+
+
+class StandIns:
+    """The stand-ins, with what they say in a file of the folder."""
+
+    def __init__(self, work, program, address, *arguments):
+        self.address = address
+        self.process = started([program, "sandbox", "--listen", address, *arguments], f"{work}/stand-ins.log")
+        until = time.monotonic() + 20
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                connection = http.client.HTTPConnection(address, timeout=1)
+                connection.request("GET", "/__sandbox/health")
+                if connection.getresponse().status == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        self.stop()
+        raise SystemExit("error: the stand-ins do not answer (see .local/bench/stand-ins.log)")
+
+    def upstreams(self, **paths):
+        """The sections of a server's configuration that lead here: name = path."""
+        return "".join(
+            f'[upstreams.{name}]\nbase_url = "http://{self.address}/{path}"\ntoken = "{TOKEN}"\n'
+            for name, path in paths.items()
+        )
+
+    def stop(self):
+        stop(self.process)
+
+
+def started(command, log):
+    with open(log, "w", encoding="utf-8") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file)
+
+
+def stop(process):
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def fields(pid):

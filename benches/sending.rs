@@ -1,5 +1,5 @@
 //! How fast statuses leave for a regulator that answers in 10 ms, beside a bare loop of calls to the
-//! same stand-in with as many in flight. `make bench-sending` runs it. It makes a database of its own in
+//! same stand-in with as many in flight. `make bench PART=sending` runs it. It makes a database of its own in
 //! the server that `DATABASE_URL` names, and drops it at the end. `QUICK=1`: fewer statuses.
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +10,8 @@
     clippy::cast_precision_loss,
     reason = "a tool that ends with its first trouble"
 )]
+
+mod report;
 
 use std::net::TcpListener;
 use std::thread;
@@ -25,6 +27,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio_postgres::{Client, NoTls};
+
+use report::Row;
 
 const DATABASE: &str = "fleet_bench_sending";
 const MOSCOW: (f64, f64) = (55.75, 37.62);
@@ -42,7 +46,6 @@ async fn run() {
     let (base, _) = server.rsplit_once('/').expect("a database in DATABASE_URL");
     let url = format!("{base}/{DATABASE}");
     let admin = connect(&server).await;
-    println!("{statuses} statuses, KRT answers in 10 ms; reports/s");
     for bulk in [false, true] {
         admin
             .batch_execute(&format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
@@ -60,7 +63,14 @@ async fn run() {
         let own = drain(source, &client, &sandbox, statuses).await;
         let limit = bare(&sandbox, &drivers, bulk).await;
         let way = if bulk { format!("bulk of {BATCH}") } else { "one by one".to_owned() };
-        println!("{way:<12} {own:>8.0}  bare calls: {limit:>8.0}  ratio {:.2}", own / limit);
+        Row {
+            figure: &format!("{statuses} statuses to a regulator that answers in 10 ms, {way}"),
+            server: format!("{own:.0}/s"),
+            limit: format!("bare calls: {limit:.0}/s"),
+            ratio: format!("{:.2}", own / limit),
+            ..Row::default()
+        }
+        .print();
     }
     admin.batch_execute(&format!("DROP DATABASE {DATABASE} WITH (FORCE)")).await.unwrap();
 }

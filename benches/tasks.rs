@@ -1,5 +1,5 @@
 //! P8 of docs/performance.md: the task queue, beside pgbench running the same statements in batches.
-//! `make bench-tasks` runs it. It makes a database of its own in the server that `DATABASE_URL` names,
+//! `make bench PART=tasks` runs it. It makes a database of its own in the server that `DATABASE_URL` names,
 //! and drops it at the end. `QUICK=1`: fewer tasks, shorter.
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,8 @@
     clippy::cast_precision_loss,
     reason = "a tool that ends with its first trouble"
 )]
+
+mod report;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use fleet::platform::telemetry::metrics::Metrics;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Handle, Runtime};
 use tokio_postgres::{Client, NoTls};
+
+use report::Row;
 
 const DATABASE: &str = "fleet_bench_tasks";
 const PARKS: usize = 50;
@@ -57,18 +61,25 @@ async fn run() {
     let bench = Bench { url: url.clone(), client: connect(&url).await };
     bench.open(1).database.migrate(MIGRATIONS).await.expect("the migrations");
 
-    println!("{tasks} tasks that do nothing, of {PARKS} parks; claimed and completed, tasks/s");
     for workers in [1, 4] {
         let limit = bench.pgbench(tasks, workers).await;
         let (own, claims) = bench.drain(tasks, workers).await;
-        println!(
-            "{workers} workers  {own:>8.0}  pgbench -c {workers}: {limit:>8.0}  ratio {:.2}  {claims}",
-            own / limit
-        );
+        let ratio = own / limit;
+        Row {
+            figure: &format!("P8 {tasks} tasks claimed and completed, workers: {workers}"),
+            server: format!("{own:.0}/s"),
+            limit: format!("pgbench -c {workers}, batches of 100: {limit:.0}/s"),
+            ratio: format!("{ratio:.2}"),
+            goal: "≥ 0.5",
+            met: Some(ratio >= 0.5),
+            latency: claims.text(),
+            ..Row::default()
+        }
+        .print();
     }
     let free = Duration::from_secs(if quick { 10 } else { 60 });
     let (left, claims) = bench.steady(free).await;
-    println!("{STEADY}/s for {} s: {left} left at the end  {claims}", free.as_secs());
+    steady_row(&format!("P8 {STEADY} tasks/s for {} s", free.as_secs()), left, &claims);
     let holder = connect(&url).await;
     holder
         .batch_execute(
@@ -77,12 +88,42 @@ async fn run() {
         .await
         .unwrap();
     let (left, claims) = bench.steady(Duration::from_secs(held)).await;
-    println!("{STEADY}/s for {held} s, vacuum horizon held: {left} left at the end  {claims}");
+    steady_row(&format!("P8 the same for {held} s, vacuum horizon held"), left, &claims);
     let (own, claims) = bench.drain(tasks, 4).await;
-    println!("4 workers, horizon still held  {own:>8.0}  {claims}");
+    Row {
+        figure: "P8 workers: 4, horizon still held",
+        server: format!("{own:.0}/s"),
+        latency: claims.text(),
+        ..Row::default()
+    }
+    .print();
     drop(holder);
     drop(bench);
     admin.batch_execute(&format!("DROP DATABASE {DATABASE} WITH (FORCE)")).await.unwrap();
+}
+
+fn steady_row(figure: &str, left: i64, claims: &Claims) {
+    Row {
+        figure,
+        server: format!("{left} left at the end"),
+        goal: "claims p99 ≤ 10 ms",
+        met: Some(claims.p99_ms <= 10.0),
+        latency: claims.text(),
+        ..Row::default()
+    }
+    .print();
+}
+
+/// How long claims took, at most: upper bounds of histogram buckets.
+struct Claims {
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+impl Claims {
+    fn text(&self) -> String {
+        format!("≤ {} / ≤ {}", self.p50_ms, self.p99_ms)
+    }
 }
 
 struct Bench {
@@ -127,7 +168,7 @@ impl Bench {
     }
 
     /// Tasks a second, and how long claims took.
-    async fn drain(&self, count: usize, threads: usize) -> (f64, String) {
+    async fn drain(&self, count: usize, threads: usize) -> (f64, Claims) {
         let process = self.open(threads);
         self.fill(&process, count).await;
         let done = process.count_done();
@@ -141,7 +182,7 @@ impl Bench {
     }
 
     /// What is left after so long at a steady pace, and how long claims took.
-    async fn steady(&self, length: Duration) -> (i64, String) {
+    async fn steady(&self, length: Duration) -> (i64, Claims) {
         let process = self.open(2);
         let done = process.count_done();
         let mut pace = tokio::time::interval(Duration::from_millis(10));
@@ -224,7 +265,7 @@ impl Process {
     }
 
     /// Stops it; says how long claims took.
-    async fn stop(self) -> String {
+    async fn stop(self) -> Claims {
         self.trigger.fire();
         self.tasks.stopped().await;
         let text = self.metrics.render();
@@ -242,7 +283,7 @@ impl Process {
             bucket.map_or(f64::NAN, |(edge, _)| edge * 1000.0)
         };
         self.database.close();
-        format!("{all} claims, p50 ≤ {} ms, p99 ≤ {} ms", below(0.5), below(0.99))
+        Claims { p50_ms: below(0.5), p99_ms: below(0.99) }
     }
 }
 

@@ -1,5 +1,5 @@
 """Measures P4 of docs/performance.md: the update feeds of deptrans-driver-status-integration on a million
-bindings, and checks of drivers beside pgbench. Called by run.sh.
+bindings, and checks of drivers beside pgbench. Called by parts/updates.sh.
 
 The drivers, their licences and ids are those of the stand-ins, so that each item has its profiles.
 """
@@ -16,7 +16,8 @@ import threading
 import time
 from statistics import median
 
-from processes import TOKEN, Server, family_cpu_ms
+from processes import TOKEN, Server, StandIns, family_cpu_ms
+from report import row
 
 WORK, SANDBOX, POSTMASTER = sys.argv[1], sys.argv[2], int(sys.argv[3])
 QUICK = bool(os.environ.get("QUICK"))
@@ -227,8 +228,7 @@ def pgbench(paths, url, clients):
 
 def prepare():
     """A database of its own, with the bindings; it serves again as long as it has as many."""
-    base = run(["tools/local/postgres.sh", "url"]).strip()
-    url = f"{base.rsplit('/', 1)[0]}/{DATABASE}"
+    url = f"{os.environ['BASE_URL'].rsplit('/', 1)[0]}/{DATABASE}"
     os.environ["FLEET__DATABASE__URL"] = url
     os.environ["FLEET__DOMAINS"] = DOMAIN
     if not psql(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):
@@ -240,22 +240,6 @@ def prepare():
     # Nobody's shift has ended.
     psql("UPDATE deptrans.session_statuses SET ended_at = now() + interval '8 hours'; VACUUM deptrans.session_statuses;", url)
     return url
-
-
-def await_stand_ins(process):
-    for _ in range(400):
-        if process.poll() is not None:
-            break
-        try:
-            connection = http.client.HTTPConnection(STAND_INS, timeout=1)
-            connection.request("GET", "/__sandbox/faults")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    process.kill()
-    raise SystemExit("error: the stand-ins do not answer")
 
 
 def measure(server, url):
@@ -284,57 +268,45 @@ def measure(server, url):
 
 def table(results):
     middle = lambda name, field: median(one[field] for one in results[name])
-    over = [empty["server_cpu"] - livez["server_cpu"] for empty, livez in zip(results["empty"], results["livez"])]
-    ratios = [a["per_second"] / b["per_second"] for a, b in zip(results["check"], results["pgbench"])]
+    told = lambda name: {
+        "cpu": f"{middle(name, 'server_cpu'):.1f} + {middle(name, 'postgres_cpu'):.1f}",
+        "latency": f"{middle(name, 'p50_ms'):.2f} / {middle(name, 'p99_ms'):.2f}",
+    }
+    over = median(a["server_cpu"] - b["server_cpu"] for a, b in zip(results["empty"], results["livez"]))
+    ratio = median(a["per_second"] / b["per_second"] for a, b in zip(results["check"], results["pgbench"]))
     polled = results["pollers"]
-    rows = [("figure", "rate", "CPU µs, server + PostgreSQL", "p50, p99", "ratio or difference", "goal")]
-    for name, title in (("livez", "/livez"), ("empty", "empty poll")):
-        rows.append((
-            f"P4 {title}", f"{middle(name, 'per_second'):,.0f}/s",
-            f"{middle(name, 'server_cpu'):.1f} + {middle(name, 'postgres_cpu'):.1f}",
-            f"{middle(name, 'p50_ms'):.2f}, {middle(name, 'p99_ms'):.2f} ms",
-            f"{median(over):+.1f} µs" if name == "empty" else "", "≤ +20 µs" if name == "empty" else "",
-        ))
-    rows.append((f"P4 {POLLERS} pollers a second", "", f"{polled['cpu_percent']:.2f} % + {polled['postgres_percent']:.2f} % of a core",
-                 f"slowest {polled['slowest_ms']:.1f} ms", "", ""))
+    row("P4 empty poll", server=f"{middle('empty', 'per_second'):,.0f}/s",
+        limit=f"/livez: {middle('livez', 'per_second'):,.0f}/s, CPU {middle('livez', 'server_cpu'):.1f}",
+        ratio=f"{over:+.1f} µs", goal="≤ +20 µs", met=over <= 20, **told("empty"))
+    row(f"P4 {POLLERS} pollers a second",
+        server=f"{polled['cpu_percent']:.2f} % of a core, PostgreSQL {polled['postgres_percent']:.2f} %",
+        latency=f"slowest {polled['slowest_ms']:.1f}")
     for limit in (1_000, 10_000):
         reads = [one for one in results["full"] if one["limit"] == limit]
         mid = lambda field: median(one[field] for one in reads)
-        rows.append((
-            f"P4 full read of {ROWS:,} by {limit:,}", f"{mid('seconds'):.2f} s, {mid('mb'):.0f} MB",
-            f"{mid('cpu_ms'):.0f} + {mid('postgres_ms'):.0f} ms",
-            f"memory {mid('rss_before'):.0f}, at most {max(one['rss_most'] for one in reads):.0f} MB", "", "≤ 3 s, flat",
-        ))
-    rows.append((
-        f"check of {CHECKED}", f"{middle('check', 'per_second'):,.0f}/s",
-        f"{middle('check', 'server_cpu'):.0f} + {middle('check', 'postgres_cpu'):.0f}",
-        f"{middle('check', 'p50_ms'):.2f}, {middle('check', 'p99_ms'):.2f} ms",
-        f"{median(ratios):.2f} × pgbench", "",
-    ))
-    rows.append(("pgbench -c 8, the same statement", f"{middle('pgbench', 'per_second'):,.0f}/s", f"{middle('pgbench', 'postgres_cpu'):.0f}", "", "", ""))
-    widths = [max(len(line[column]) for line in rows) for column in range(len(rows[0]))]
-    print()
-    for line in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        row(f"P4 full read of {ROWS:,} by {limit:,}", server=f"{mid('seconds'):.2f} s, {mid('mb'):.0f} MB",
+            goal="≤ 3 s for 1 M", met=mid("seconds") <= 3 * ROWS / 1e6,
+            cpu=f"{mid('cpu_ms') / ROWS * 1000:.1f} + {mid('postgres_ms') / ROWS * 1000:.1f}",
+            memory=f"{mid('rss_before'):.0f} MB before, {max(one['rss_most'] for one in reads):.0f} most")
+    row(f"check of {CHECKED} drivers", server=f"{middle('check', 'per_second'):,.0f}/s",
+        limit=f"pgbench -c 8, the statement alone: {middle('pgbench', 'per_second'):,.0f}/s", ratio=f"{ratio:.2f}", **told("check"))
 
 
 def main():
     url = prepare()
-    command = [SANDBOX, "sandbox", "--listen", STAND_INS, "--drivers", str(ROWS), "--kafka", "none"]
-    with open(f"{WORK}/stand-ins.log", "w", encoding="utf-8") as log:
-        stand_ins = subprocess.Popen(command, stdout=log, stderr=log)
-    await_stand_ins(stand_ins)
+    stand_ins = StandIns(WORK, SANDBOX, STAND_INS, "--drivers", str(ROWS), "--kafka", "none")
     os.environ["FLEET__HTTP__LISTEN"] = f"127.0.0.1:{PORT + 1}"
-    config = "".join(f'[upstreams.{name}]\nbase_url = "http://{STAND_INS}/{path}"\ntoken = "{TOKEN}"\n' for name, path in UPSTREAMS.items())
+    config = stand_ins.upstreams(**UPSTREAMS)
     config += '[secrets]\ntoken_key = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI="\n[kafka]\nbrokers = ""\n'
     config += f"[{DOMAIN.replace('-', '_')}.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n"
-    server = Server(WORK, config)
     try:
-        results = measure(server, url)
+        server = Server(WORK, config)
+        try:
+            results = measure(server, url)
+        finally:
+            server.stop()
     finally:
-        server.stop()
-        stand_ins.terminate()
-        stand_ins.wait(10)
+        stand_ins.stop()
     with open(f"{WORK}/updates.json", "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
     table(results)

@@ -134,7 +134,7 @@ impl App {
             runtime: runtime.handle().clone(),
             statuses: domains.iter().map(|_| Mutex::new(Status::Starting)).collect(),
             domains: Arc::clone(&domains),
-            shared: Arc::default(),
+            shared: Arc::new(Shared::of(&domains)),
             #[cfg(feature = "database")]
             maintained: std::sync::Once::new(),
             #[cfg(feature = "database")]
@@ -250,6 +250,7 @@ impl Process {
             self.metrics.clone(),
             self.shutdown.clone(),
             self.runtime.clone(),
+            domain.name(),
             Arc::clone(&self.shared),
         );
         #[cfg(feature = "database")]
@@ -260,17 +261,18 @@ impl Process {
                 database.prepare_schema(crate::platform::tasks::MIGRATIONS).await?;
             }
             database.prepare_schema(migrations).await?;
-            self.maintain(database);
+            self.maintain(&database);
         }
         domain.start(&platform).await
     }
 
     /// Begins the maintenance of the database, once.
     #[cfg(feature = "database")]
-    fn maintain(&self, database: crate::platform::database::Database) {
-        use crate::platform::database::maintain;
+    fn maintain(&self, database: &crate::platform::database::Database) {
+        use crate::platform::database::{PLATFORM, maintain};
         let schemas = schemas(&self.domains).iter().map(|migrations| migrations.schema).collect();
-        let work = maintain(database, self.metrics.clone(), schemas, self.shutdown.clone());
+        let work =
+            maintain(database.of(PLATFORM), self.metrics.clone(), schemas, self.shutdown.clone());
         self.maintained.call_once(|| {
             self.runtime.spawn(work);
         });

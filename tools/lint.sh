@@ -17,6 +17,9 @@ cargo clippy --no-default-features -- -D warnings
 say "shellcheck"
 mapfile -t scripts < <(find tools benches deploy -name '*.sh' 2>/dev/null | sort)
 shellcheck "${scripts[@]}" .ci/run
+say "squawk: what migrations do to those who work meanwhile (.squawk.toml)"
+python_tools migrations
+"$VENV/bin/squawk" migrations/*/*/up.sql
 say "dashboards and alert rules"
 tools/dashboards/generate.py --check
 tools/dashboards/check.py

@@ -89,6 +89,8 @@ pub struct Platform {
     pub shutdown: Shutdown,
     /// A multi-thread runtime that lives as long as the process.
     pub runtime: Handle,
+    /// Whose start it is.
+    domain: &'static str,
     shared: Arc<Shared>,
 }
 
@@ -96,6 +98,9 @@ pub struct Platform {
 #[derive(Default)]
 pub struct Shared {
     background: Background,
+    /// The domains that use the database.
+    #[cfg(feature = "database")]
+    users: Vec<&'static str>,
     #[cfg(feature = "database")]
     database: Mutex<Option<super::database::Database>>,
     #[cfg(feature = "mqtt")]
@@ -107,19 +112,20 @@ pub struct Shared {
 }
 
 impl Platform {
-    /// What domains of one process are given; `shared` is the same for all.
+    /// What one domain of a process is given; `shared` is the same for all.
     #[must_use]
     pub fn new(
         config: Config,
         metrics: Metrics,
         shutdown: Shutdown,
         runtime: Handle,
+        domain: &'static str,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { config, metrics, shutdown, runtime, shared }
+        Self { config, metrics, shutdown, runtime, domain, shared }
     }
 
-    /// The shared database.
+    /// The shared database, with the domain's share of its pool.
     ///
     /// # Errors
     /// Its section is not valid.
@@ -128,12 +134,13 @@ impl Platform {
         let settings: DatabaseSettings = self.section("database")?;
         let mut shared = self.shared.database.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(database) = shared.as_ref().filter(|database| database.is_of(&settings)) {
-            return Ok(database.clone());
+            return Ok(database.of(self.domain));
         }
         // The section was mended: domains that have not started yet get what it says now.
-        let opened = super::database::Database::new(settings, &self.metrics, self.runtime.clone())?;
+        let (users, runtime) = (&self.shared.users, self.runtime.clone());
+        let opened = super::database::Database::divided(settings, users, &self.metrics, runtime)?;
         *shared = Some(opened.clone());
-        Ok(opened)
+        Ok(opened.of(self.domain))
     }
 
     /// What seals with the configured key.
@@ -155,7 +162,8 @@ impl Platform {
         &self,
         handler: Arc<dyn super::kafka::BatchHandler>,
     ) -> Result<Option<Arc<super::kafka::Consumer>>> {
-        let settings: super::config::kafka::KafkaSettings = self.section("kafka")?;
+        let settings = super::config::kafka::KafkaSettings::read(&self.config)
+            .map_err(|faults| invalid_configuration(&faults))?;
         if !settings.is_on() {
             return Ok(None);
         }
@@ -177,7 +185,7 @@ impl Platform {
     /// Its section, or the database's, is not valid.
     #[cfg(feature = "tasks")]
     pub fn tasks(&self) -> Result<super::tasks::Tasks> {
-        let database = self.database()?;
+        let database = self.database()?.of(super::database::TASKS);
         let settings = self.section("tasks")?;
         let mut shared = self.shared.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tasks) = shared.as_ref().filter(|tasks| tasks.is_of(&database)) {
@@ -231,6 +239,23 @@ impl Platform {
 }
 
 impl Shared {
+    /// What these domains share.
+    #[must_use]
+    #[allow(unused_variables, reason = "what is shared depends on the features")]
+    pub fn of(domains: &[Box<dyn Domain>]) -> Self {
+        #[cfg(feature = "database")]
+        let users = domains
+            .iter()
+            .filter(|domain| domain.migrations().is_some())
+            .map(|domain| domain.name())
+            .collect();
+        Self {
+            #[cfg(feature = "database")]
+            users,
+            ..Self::default()
+        }
+    }
+
     /// What runs beside the requests.
     #[must_use]
     pub fn background(&self) -> &Background {
@@ -253,7 +278,7 @@ impl Shared {
         self.mqtt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The database, if a domain opened it.
+    /// The database with the platform's share, if a domain opened it.
     #[cfg(feature = "database")]
     #[must_use]
     pub fn opened_database(&self) -> Option<super::database::Database> {

@@ -2,7 +2,8 @@
 //!
 //! A sealed text is a byte for the format, the nonce, and the cipher text with its tag. It opens only
 //! with what it is about (its table and row, say), so that it cannot be put in another's place.
-//! Nonces are random: one key is good for some four thousand million texts.
+//! Nonces are random: one key is good for some four thousand million texts. Keys are changed by way of
+//! `secrets.previous_token_keys`, which open and do not seal.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -17,6 +18,8 @@ const HEAD: usize = 1 + NONCE_LEN;
 /// Seals and opens. Cheap to share behind an `Arc`.
 pub struct Seal {
     key: LessSafeKey,
+    /// They only open.
+    previous: Vec<LessSafeKey>,
     random: SystemRandom,
 }
 
@@ -26,23 +29,24 @@ pub struct Seal {
 pub struct NotOurs;
 
 impl Seal {
-    /// Takes the configured key.
+    /// Takes the configured keys.
     ///
     /// # Errors
-    /// `invalid_configuration`: it is not a key.
+    /// `invalid_configuration`: one is not a key.
     pub fn new(settings: &SecretSettings) -> Result<Self> {
-        let key = settings.token_key().ok_or_else(|| {
+        let invalid = || {
             let detail = "The configuration is not valid.";
             Error::new(Kind::Internal, "invalid_configuration", detail)
-                .with_source("secrets.token_key is not the base64 of 32 bytes")
-        })?;
-        Self::with_key(&key)
+                .with_source("a key of [secrets] is not the base64 of 32 bytes")
+        };
+        let key = settings.token_key().ok_or_else(invalid)?;
+        let previous = settings.previous_token_keys().ok_or_else(invalid)?;
+        Self::with_keys(&key, &previous)
     }
 
-    fn with_key(key: &[u8; KEY_BYTES]) -> Result<Self> {
-        let key = UnboundKey::new(&AES_256_GCM, key)
-            .map_err(|_| Error::internal("not a key of AES-256-GCM"))?;
-        Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
+    fn with_keys(key: &[u8; KEY_BYTES], previous: &[[u8; KEY_BYTES]]) -> Result<Self> {
+        let previous = previous.iter().map(key_of).collect::<Result<_>>()?;
+        Ok(Self { key: key_of(key)?, previous, random: SystemRandom::new() })
     }
 
     /// Seals `text`; it opens only with the same `about`.
@@ -74,20 +78,30 @@ impl Seal {
     /// Opens what [`Seal::seal`] made about the same.
     ///
     /// # Errors
-    /// Another key, other words about it, another format, or a changed text.
+    /// A key that is not configured, other words about it, another format, or a changed text.
     pub fn open(&self, sealed: &[u8], about: &[u8]) -> Result<Vec<u8>, NotOurs> {
         let (head, body) = sealed.split_at_checked(HEAD).ok_or(NotOurs)?;
         let (format, nonce) = head.split_first().ok_or(NotOurs)?;
         if *format != FORMAT {
             return Err(NotOurs);
         }
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| NotOurs)?;
-        let mut body = body.to_vec();
-        let text =
-            self.key.open_in_place(nonce, Aad::from(about), &mut body).map_err(|_| NotOurs)?.len();
-        body.truncate(text);
-        Ok(body)
+        let mut keys = std::iter::once(&self.key).chain(&self.previous);
+        keys.find_map(|key| open_with(key, nonce, body, about)).ok_or(NotOurs)
     }
+}
+
+fn key_of(bytes: &[u8; KEY_BYTES]) -> Result<LessSafeKey> {
+    let key = UnboundKey::new(&AES_256_GCM, bytes)
+        .map_err(|_| Error::internal("not a key of AES-256-GCM"))?;
+    Ok(LessSafeKey::new(key))
+}
+
+fn open_with(key: &LessSafeKey, nonce: &[u8], body: &[u8], about: &[u8]) -> Option<Vec<u8>> {
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut body = body.to_vec();
+    let length = key.open_in_place(nonce, Aad::from(about), &mut body).ok()?.len();
+    body.truncate(length);
+    Some(body)
 }
 
 #[cfg(test)]
@@ -96,7 +110,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn seal(byte: u8) -> Seal {
-        Seal::with_key(&[byte; KEY_BYTES]).unwrap()
+        Seal::with_keys(&[byte; KEY_BYTES], &[]).unwrap()
     }
 
     #[test]
@@ -115,6 +129,17 @@ mod tests {
         assert_eq!(seal(1).open(&sealed, b"here").unwrap(), b"a token");
         assert_eq!(seal(2).open(&sealed, b"here"), Err(NotOurs));
         assert_eq!(seal(1).open(&sealed, b"there"), Err(NotOurs));
+    }
+
+    #[test]
+    fn a_previous_key_opens_and_does_not_seal() {
+        let changed = Seal::with_keys(&[2; KEY_BYTES], &[[9; KEY_BYTES], [1; KEY_BYTES]]).unwrap();
+        let old = seal(1).seal(b"a token", b"x").unwrap();
+        assert_eq!(changed.open(&old, b"x").unwrap(), b"a token");
+        assert_eq!(changed.open(&old, b"y"), Err(NotOurs));
+        let new = changed.seal(b"a token", b"x").unwrap();
+        assert_eq!(seal(1).open(&new, b"x"), Err(NotOurs));
+        assert_eq!(seal(2).open(&new, b"x").unwrap(), b"a token");
     }
 
     #[test]

@@ -2,10 +2,7 @@
 
 use serde::Deserialize;
 
-use super::updates::{self, Page, UpdatesError};
-use crate::platform::context::Context;
-use crate::platform::error::Result;
-use crate::platform::upstream::{Upstream, UpstreamMetrics, UpstreamSettings};
+use super::updates::{Item, Page, Updates};
 
 /// A profile as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -22,8 +19,18 @@ pub struct Profile {
     pub is_deleted: bool,
 }
 
+/// The client of `driver-profiles`.
+pub type DriverProfiles = Updates<Profile>;
+
+impl Item for Profile {
+    const UPSTREAM: &'static str = "driver_profiles";
+    const ROUTE: (&'static str, &'static str) = ("profiles_updates", "/v1/profiles/updates");
+    type Answer = Changes;
+}
+
+/// A page, as the service words it.
 #[derive(Deserialize)]
-struct Changes {
+pub struct Changes {
     profiles: Vec<Profile>,
     cursor: String,
     has_more: bool,
@@ -32,39 +39,5 @@ struct Changes {
 impl From<Changes> for Page<Profile> {
     fn from(Changes { profiles: items, cursor, has_more }: Changes) -> Self {
         Self { items, cursor, has_more }
-    }
-}
-
-/// The client of `driver-profiles`. Cheap to clone.
-#[derive(Clone)]
-pub struct DriverProfiles {
-    upstream: Upstream,
-}
-
-impl DriverProfiles {
-    /// # Errors
-    /// When the token cannot be sent in a header.
-    pub fn new(settings: &UpstreamSettings, metrics: &UpstreamMetrics) -> Result<Self> {
-        Ok(Self { upstream: Upstream::new("driver_profiles", settings, metrics)? })
-    }
-
-    /// What is wrong with it as far as calls have shown.
-    #[must_use]
-    pub fn trouble(&self) -> Option<&'static str> {
-        self.upstream.trouble()
-    }
-
-    /// What changed since `cursor`, or everything without one; `limit` at a time.
-    ///
-    /// # Errors
-    /// See [`UpdatesError`].
-    pub async fn updates(
-        &self,
-        ctx: &Context,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<Profile>, UpdatesError> {
-        let route = ("profiles_updates", "/v1/profiles/updates");
-        updates::page::<_, Changes>(&self.upstream, ctx, route, cursor, limit).await
     }
 }

@@ -1,11 +1,16 @@
 //! Feeds of changes that a cache follows: page by page from a cursor, which begins with everything.
 
+use std::marker::PhantomData;
+
 use awc::http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::platform::context::Context;
-use crate::platform::upstream::{Answer, Call, Upstream, UpstreamError};
+use crate::platform::error::Result;
+use crate::platform::upstream::{
+    Answer, Call, Upstream, UpstreamError, UpstreamMetrics, UpstreamSettings,
+};
 
 /// A page of changes, the oldest first.
 #[derive(Debug)]
@@ -29,28 +34,60 @@ pub enum UpdatesError {
     Unavailable(#[from] UpstreamError),
 }
 
-/// Asks for a page. `P` is the answer, which names its items in its own way.
-pub(super) async fn page<T, P>(
-    upstream: &Upstream,
-    ctx: &Context,
-    (method, path): (&'static str, &'static str),
-    cursor: Option<&str>,
-    limit: usize,
-) -> Result<Page<T>, UpdatesError>
-where
-    P: DeserializeOwned + Into<Page<T>>,
-{
-    let body = match cursor {
-        Some(cursor) => json!({ "cursor": cursor, "limit": limit }),
-        None => json!({ "limit": limit }),
-    };
-    let call = Call::post(method, path, &body)?.idempotent();
-    match upstream.call_json::<P>(ctx, call).await? {
-        Answer::Ok(page) => Ok(page.into()),
-        Answer::Refused(reply) if cursor.is_some() && says_bad_cursor(reply.status) => {
-            Err(UpdatesError::CursorRefused)
+/// What a service's feed tells of.
+pub trait Item: Sized {
+    /// The service, by its name under `upstreams`.
+    const UPSTREAM: &'static str;
+    /// What the call is named in metrics, and its path.
+    const ROUTE: (&'static str, &'static str);
+    /// The answer, which names its items in its own way.
+    type Answer: DeserializeOwned + Into<Page<Self>>;
+}
+
+/// The client of a service whose feed tells of `T`. Cheap to clone.
+#[derive(Clone)]
+pub struct Updates<T> {
+    upstream: Upstream,
+    items: PhantomData<fn() -> T>,
+}
+
+impl<T: Item> Updates<T> {
+    /// # Errors
+    /// When the token cannot be sent in a header.
+    pub fn new(settings: &UpstreamSettings, metrics: &UpstreamMetrics) -> Result<Self> {
+        let upstream = Upstream::new(T::UPSTREAM, settings, metrics)?;
+        Ok(Self { upstream, items: PhantomData })
+    }
+
+    /// What is wrong with it as far as calls have shown.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&'static str> {
+        self.upstream.trouble()
+    }
+
+    /// What changed since `cursor`, or everything without one; `limit` at a time.
+    ///
+    /// # Errors
+    /// See [`UpdatesError`].
+    pub async fn page(
+        &self,
+        ctx: &Context,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<T>, UpdatesError> {
+        let body = match cursor {
+            Some(cursor) => json!({ "cursor": cursor, "limit": limit }),
+            None => json!({ "limit": limit }),
+        };
+        let (method, path) = T::ROUTE;
+        let call = Call::post(method, path, &body)?.idempotent();
+        match self.upstream.call_json::<T::Answer>(ctx, call).await? {
+            Answer::Ok(page) => Ok(page.into()),
+            Answer::Refused(reply) if cursor.is_some() && says_bad_cursor(reply.status) => {
+                Err(UpdatesError::CursorRefused)
+            }
+            Answer::Refused(reply) => Err(reply.unexpected().into()),
         }
-        Answer::Refused(reply) => Err(reply.unexpected().into()),
     }
 }
 

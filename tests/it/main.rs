@@ -22,6 +22,7 @@ mod deptrans_driver_status_integration;
 mod fleet_communications;
 mod fleet_customers;
 mod fleet_orders_manager;
+mod hostile_tenant;
 mod platform;
 mod scooter_accumulator;
 mod support;

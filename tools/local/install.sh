@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # install.sh NEED...: sees that what a script needs is there; the rest comes from Debian's packages.
-# Needs: build, postgres, mosquitto, java, python, prometheus, shellcheck, wrk, nginx. Nothing is
+# Needs: build, postgres, mosquitto, faketime, java, python, prometheus, shellcheck, wrk, nginx. Nothing is
 # installed, and no package list is fetched, where everything is there already.
 . "$(dirname "$0")/lib.sh"
 
@@ -19,6 +19,7 @@ want() {
 has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
 has_java() { command -v java && command -v mvn; }
 has_mosquitto() { command -v mosquitto || test -x /usr/sbin/mosquitto; }
+has_faketime() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1'; }
 has_nginx() { command -v nginx || test -x /usr/sbin/nginx; }
 has_prometheus() { command -v prometheus && command -v promtool; }
 # `import venv` works without python3-venv; what is missing then is ensurepip.
@@ -40,6 +41,7 @@ for need in "$@"; do
     postgres) want postgresql -- has_postgres ;;
     java) want default-jre-headless maven -- has_java ;;
     mosquitto) want mosquitto -- has_mosquitto ;;
+    faketime) want libfaketime -- has_faketime ;;
     python) want python3 python3-venv -- has_venv ;;
     prometheus) want prometheus -- has_prometheus ;;
     shellcheck) want shellcheck -- command -v shellcheck ;;

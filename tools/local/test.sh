@@ -5,8 +5,8 @@
 # or KAFKA_BROKERS names.
 . "$(dirname "$0")/lib.sh"
 
-# Tests start brokers of their own.
-tools/local/install.sh build mosquitto
+# Tests start brokers of their own, and processes whose clock is wrong.
+tools/local/install.sh build mosquitto faketime
 if [ -z "${FLEET_TEST_DATABASE_URL:-}" ]; then
   if [ -z "${DATABASE_URL:-}" ]; then tools/local/install.sh postgres; fi
   tools/local/postgres.sh up
@@ -15,6 +15,9 @@ fi
 export FLEET_TEST_DATABASE_URL
 KAFKA_BROKERS="$(tools/local/kafka.sh brokers)"
 export KAFKA_BROKERS
+# From these a test starts one of its own, which it may kill.
+KAFKA_LIB="$(tools/local/kafka.sh lib)"
+export KAFKA_LIB
 if [ -z "$KAFKA_BROKERS" ]; then say "no real Kafka runs (make kafka): the embedded broker only"; fi
 # Tests mostly wait for PostgreSQL: more threads than cores.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"

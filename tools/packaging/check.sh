@@ -16,41 +16,74 @@ find deploy/kubernetes -name '*.yaml' -print0 | while IFS= read -r -d '' file; d
   "$bin/kubernetes-validate" --quiet --strict "$file"
 done
 
-cargo build --features sandbox
+configured="$LOCAL/packaging"
+mkdir -p "$configured"
+"$bin/python" tools/packaging/containers.py "$configured"
+
+binary="${BINARY:-}"
+if [ -z "$binary" ]; then
+  cargo build --features sandbox
+  binary="$FLEET_BIN"
+fi
 root="$LOCAL/image"
 rm -rf "$root"
-tools/packaging/image-root.sh "$FLEET_BIN" "$root"
-# Nobody, in the image's root and with nothing of this machine's environment.
+tools/packaging/image-root.sh "$binary" "$root"
+cp "$configured/kubernetes.toml" config/sandbox.toml "$root/etc/"
+# inside ARGUMENTS... -- [VARIABLES...]: becomes the binary in the image's root, with nothing of this machine's
+# environment: nobody, without rights, and where we are root, with a root that cannot be written.
 inside() {
-  local become=("$(command -v chroot)" --userspec=10001:10001 "$root")
-  ((EUID == 0)) || become=("$(command -v unshare)" --user --map-root-user --root="$root")
-  env -i "$@" "${become[@]}" /usr/local/bin/fleet "${command[@]}"
+  local arguments=()
+  while [ "$1" != -- ]; do
+    arguments+=("$1")
+    shift
+  done
+  shift
+  if ((EUID != 0)); then
+    exec env -i "$@" "$(command -v unshare)" --user --map-root-user --root="$root" /usr/local/bin/fleet "${arguments[@]}"
+  fi
+  # shellcheck disable=SC2016 # the inner shell's variables
+  exec unshare --mount sh -euc '
+    root=$1 variables=$2
+    shift 2
+    mount --bind "$root" "$root"
+    mount -o remount,bind,ro "$root"
+    # Words, one a variable: none has a space in it.
+    exec env -i $variables "$(command -v setpriv)" --clear-groups "$(command -v unshare)" --root="$root" --wd=/ --setgid=10001 --setuid=10001 \
+      /usr/local/bin/fleet "$@"
+  ' sh "$root" "$*" "${arguments[@]}"
 }
-say "the image's content"
-command=(--version)
-inside
-# The configuration of deploy/kubernetes is one, for all domains and for each.
-"$bin/python" - "$root" <<'PYTHON'
-import sys
-import yaml
 
-documents = {one["kind"]: one for one in yaml.safe_load_all(open("deploy/kubernetes/common.yaml", encoding="utf-8"))}
-open(f"{sys.argv[1]}/etc/fleet.toml", "w", encoding="utf-8").write(documents["ConfigMap"]["data"]["fleet.toml"])
-secrets = {**documents["Secret"]["stringData"], "FLEET__SECRETS__TOKEN_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="}
-lines = [f"{key}={value or 'filled-in'}\n" for key, value in secrets.items()]
-open(f"{sys.argv[1]}/../image.env", "w", encoding="utf-8").writelines(lines)
-PYTHON
-mapfile -t secrets <"$LOCAL/image.env"
-command=(check-config --config /etc/fleet.toml)
-inside "${secrets[@]}"
+say "the configurations of deploy/kubernetes and compose.yaml, in the image's content"
+mapfile -t variables <"$configured/kubernetes.env"
+(inside check-config --config /etc/kubernetes.toml -- "${variables[@]}")
 for file in deploy/kubernetes/apart/*.yaml; do
-  inside "${secrets[@]}" "FLEET__DOMAINS=$(basename "$file" .yaml)" >/dev/null
+  (inside check-config --config /etc/kubernetes.toml -- "${variables[@]}" "FLEET__DOMAINS=$(basename "$file" .yaml)") >/dev/null
 done
-# Nobody serves here: the probe must say so.
-command=(probe)
-! inside FLEET__HTTP__LISTEN=127.0.0.1:1 2>/dev/null || die "the probe found a server where there is none"
+mapfile -t variables <"$configured/compose.env"
+(inside check-config --config /etc/sandbox.toml -- "${variables[@]}") >/dev/null
+
+say "a server of the image's content"
+listen="FLEET__HTTP__LISTEN=127.0.0.1:$(free_port 18080)"
+# Nobody serves yet: the probe must say so.
+! (inside probe -- "$listen") 2>/dev/null || die "the probe found a server where there is none"
+(inside serve -- "$listen" FLEET__DOMAINS=fleet-orders-manager) >"$LOG/image.log" 2>&1 &
+server=$!
+trap 'kill -KILL "$server" 2>/dev/null || true' EXIT
+fails() {
+  tail -n 15 "$LOG/image.log" >&2
+  die "$1 (see .local/log/image.log)"
+}
+deadline=$((SECONDS + 20))
+until (inside probe --ready -- "$listen") 2>/dev/null; do
+  start_time "$server" >/dev/null || fails "the server in the image's content ended"
+  ((SECONDS < deadline)) || fails "the server in the image's content did not become ready"
+  sleep 0.2
+done
+kill -TERM "$server"
+wait "$server" || fails "the server in the image's content did not stop in order"
 
 # Beside the binary, whose size is that of a release and not of this build: libraries, certificates, zones.
-beside=$((($(du -sk "$root" | cut -f 1) - $(du -k "$root/usr/local/bin/fleet" | cut -f 1)) / 1024))
-say "the image holds $beside MB beside the binary"
+whole="$(du -sb "$root" | cut -f 1)"
+beside=$(((whole - $(stat -c %s "$root/usr/local/bin/fleet")) / 1000000))
+say "the image holds $((whole / 1000000)) MB, $beside MB of it beside the binary"
 ((beside <= 20)) || die "the image holds $beside MB beside the binary: at most 20"

@@ -49,6 +49,8 @@ data:
     audiences = ["dispatcher"]
 
     [http]
+    # Not one for each of the node's cores: every worker has two connections to PostgreSQL.
+    workers = 2
     # As long as it takes until no endpoint slice names the pod any more.
     drain_ms = 5000
 
@@ -77,6 +79,30 @@ data:
     base_url = "https://driver-trackstory.example"
     [upstreams.krt]
     base_url = "https://krt.example"
+
+    [deptrans_driver_status_integration.directory]
+    dump_dir = "/var/lib/fleet"
+---
+# Who may call: pods with this label in any namespace (auth proxies, other services, Prometheus), and fleet's own.
+# Tokens decide what they may do. Whom fleet calls differs with each company: there is no rule for that.
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: fleet
+  namespace: fleet
+spec:
+  podSelector:
+    matchLabels: {app.kubernetes.io/part-of: fleet}
+  policyTypes: [Ingress]
+  ingress:
+    - from:
+        - namespaceSelector: {}
+          podSelector:
+            matchLabels: {fleet-client: "true"}
+        - podSelector:
+            matchLabels: {app.kubernetes.io/part-of: fleet}
+      ports:
+        - {port: http}
 ---
 # Its shape only: fill it from where your secrets are kept.
 apiVersion: v1
@@ -127,12 +153,13 @@ spec:
     spec:
       serviceAccountName: fleet
       automountServiceAccountToken: false
-      # drain_ms, grace_ms and finish_ms together, and some seconds.
+      # drain_ms, grace_ms and the longer of finish_ms and tasks.stop_ms together, and some seconds.
       terminationGracePeriodSeconds: 30
       securityContext:
         runAsNonRoot: true
         runAsUser: 10001
         runAsGroup: 10001
+        fsGroup: 10001
         seccompProfile: {type: RuntimeDefault}
       topologySpreadConstraints:
         - maxSkew: 1
@@ -174,10 +201,10 @@ $domains          envFrom:
             capabilities: {drop: [ALL]}
           volumeMounts:
             - {name: config, mountPath: /etc/fleet, readOnly: true}
-      volumes:
+$mounts      volumes:
         - name: config
           configMap: {name: fleet}
----
+$volumes---
 apiVersion: v1
 kind: Service
 metadata:
@@ -199,6 +226,13 @@ spec:
   selector:
     matchLabels: {app.kubernetes.io/name: $name}
 """
+# The dump of drivers' caches outlives a crash of the container, not the pod.
+MOUNTS = """            - {name: dump, mountPath: /var/lib/fleet}
+"""
+VOLUMES = """        - name: dump
+          emptyDir: {sizeLimit: 512Mi}
+"""
+KEEPS_CACHES = (None, "deptrans-driver-status-integration")
 # Instances that start at once wait for each other: the migration holds a lock.
 MIGRATING = """      initContainers:
         - name: migrate
@@ -226,7 +260,14 @@ def workload(name, size, domain=None):
     migrating = migrating.replace("$domains", "          env:\n" + one if one else "")
     replicas, memory, most = size
     text = Template(WORKLOAD).substitute(
-        name=name, replicas=replicas, memory=memory, most=most, domains=one, migrating=migrating
+        name=name,
+        replicas=replicas,
+        memory=memory,
+        most=most,
+        domains=one,
+        migrating=migrating,
+        mounts=MOUNTS if domain in KEEPS_CACHES else "",
+        volumes=VOLUMES if domain in KEEPS_CACHES else "",
     )
     return HEAD + text
 

@@ -454,7 +454,7 @@ fn one_of_phone_and_id(has_id: bool) -> impl FnOnce(&Option<String>, &()) -> gar
 }
 
 /// What PostgreSQL can hold and people mean.
-pub(super) fn is_storable(at: Timestamp) -> bool {
+fn is_storable(at: Timestamp) -> bool {
     (0..253_402_300_800 - 86_400).contains(&at.as_second())
 }
 

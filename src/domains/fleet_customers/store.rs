@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::model::{CustomerView, Item, Location, OrderOptions, Route};
 use super::schema::{customers, parks};
 use super::takeout::tombstones::{erased, not_erased};
-use crate::platform::database::{BatchedStatement, Connection, Json, PackedId, prepared_statement};
+use crate::platform::database::{
+    BatchedStatement, Connection, Json, Moment, PackedId, prepared_statement,
+};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::{ParkId, PersonalId};
 
@@ -135,7 +137,7 @@ impl CustomerRow {
     }
 
     pub fn position(&self) -> ListPosition {
-        (self.last_order_at.to_jiff(), self.personal_phone_id.text().into_owned())
+        (Moment(self.last_order_at.to_jiff()), self.personal_phone_id.text().into_owned())
     }
 
     /// The customer without anything personal and without its park.
@@ -428,7 +430,7 @@ fn in_order_of(inputs: &[UpsertRow], mut rows: Vec<CustomerRow>) -> Vec<Option<C
 }
 
 /// Where a list ended: the last customer's latest order and phone id.
-pub(super) type ListPosition = (jiff::Timestamp, String);
+pub(super) type ListPosition = (Moment, String);
 
 /// Rows that are read at once before it is known how large they are.
 const FIRST_ROWS: i64 = 20;
@@ -473,7 +475,7 @@ async fn list_rows(
     let Some((at, phone)) = after else {
         return Ok(FirstPage { park, limit }.load(connection).await?);
     };
-    let (at, phone) = (at.to_diesel(), PackedId::new(&phone));
+    let (at, phone) = (at.0.to_diesel(), PackedId::new(&phone));
     Ok(NextPage { park, day: at, at, phone: &phone, limit }.load(connection).await?)
 }
 

@@ -27,6 +27,8 @@ pub struct HttpSettings {
     pub body_limit_bytes: usize,
     /// Requests in flight before the process sheds.
     pub max_in_flight: usize,
+    /// The same of one domain, where the process serves several.
+    pub max_in_flight_per_domain: usize,
     /// How long an idle connection is kept.
     pub keep_alive_ms: u64,
     /// How long `/readyz` says 503 before the listener closes.
@@ -97,12 +99,22 @@ impl Section for HttpSettings {
             "body_limit_bytes",
             "must be between 1024 (1 KiB) and 67108864 (64 MiB)",
         );
-        faults.require(self.max_in_flight > 0, "max_in_flight", "must be at least 1");
+        for (key, value) in [
+            ("max_in_flight", self.max_in_flight),
+            ("max_in_flight_per_domain", self.max_in_flight_per_domain),
+        ] {
+            faults.require(value > 0, key, "must be at least 1");
+        }
         faults.require(self.drain_ms <= 60_000, "drain_ms", "must be at most 60000 (a minute)");
         faults.require(
             (1000..=300_000).contains(&self.grace_ms),
             "grace_ms",
             "must be between 1000 and 300000 (five minutes)",
+        );
+        faults.require(
+            self.finish_ms <= 300_000,
+            "finish_ms",
+            "must be at most 300000 (five minutes)",
         );
     }
 }

@@ -18,9 +18,11 @@ thread_local! {
     static LANES: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One worker's connection to one database under one name.
+/// One worker's connection to one database, for one user of it, under one name: behind a statement
+/// that waits for a lock wait only those of the same domain.
 struct Lane {
     database: Weak<Inner>,
+    user: &'static str,
     name: &'static str,
     opened: Rc<Opened>,
 }
@@ -46,7 +48,7 @@ impl Database {
         LANES.with_borrow_mut(|lanes| {
             lanes.retain(|lane| lane.database.strong_count() > 0 && !lane.opened.is_closed());
             let database = Arc::downgrade(&self.0);
-            lanes.push(Lane { database, name, opened: Rc::clone(&opened) });
+            lanes.push(Lane { database, user: self.user(), name, opened: Rc::clone(&opened) });
         });
         Ok(opened)
     }
@@ -55,7 +57,11 @@ impl Database {
         LANES.with_borrow(|lanes| {
             lanes
                 .iter()
-                .find(|lane| lane.name == name && lane.database.as_ptr() == Arc::as_ptr(&self.0))
+                .find(|lane| {
+                    lane.name == name
+                        && lane.user == self.user()
+                        && lane.database.as_ptr() == Arc::as_ptr(&self.0)
+                })
                 .map(|lane| Rc::clone(&lane.opened))
                 .filter(|opened| !opened.is_closed())
         })

@@ -10,6 +10,7 @@
 mod batching;
 mod connector;
 mod error;
+mod follow;
 pub mod idempotency;
 mod json;
 mod lane;
@@ -17,18 +18,23 @@ mod listen;
 mod maintenance;
 mod metrics;
 pub mod migrations;
+mod moment;
 mod packed_id;
 mod pool;
 mod probe;
+mod shares;
 mod statement;
 
 pub use batching::BatchedStatement;
+pub use follow::Follower;
 pub use json::Json;
 pub use listen::{Signal, Subscription};
 pub use maintenance::maintain;
+pub use moment::Moment;
 pub use packed_id::PackedId;
 pub use pool::Database;
 pub use probe::Probe;
+pub use shares::{PLATFORM, TASKS};
 #[allow(unused_imports, reason = "not every set of features has a hot statement")]
 pub(crate) use statement::prepared_statement;
 pub use statement::{Prepare, Prepared};

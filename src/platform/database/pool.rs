@@ -18,15 +18,16 @@ use super::connector::{Connector, Purpose};
 use super::error::unavailable;
 use super::listen::Listeners;
 use super::metrics::DatabaseMetrics;
+use super::shares::{Place, Share};
 use crate::platform::config::database::DatabaseSettings;
 use crate::platform::context::{Context, Deadline};
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::telemetry::metrics::Metrics;
 
-/// One PostgreSQL database: the pool, and what lanes need to open connections of their own. Cheap
-/// to clone.
+/// One PostgreSQL database, as one of its users has it: the pool with the user's share of it, and what
+/// lanes need to open connections of their own. Cheap to clone.
 #[derive(Clone)]
-pub struct Database(pub(super) Arc<Inner>);
+pub struct Database(pub(super) Arc<Inner>, Arc<Share>);
 
 pub(super) struct Inner {
     pool: Pool<AsyncPgConnection>,
@@ -34,6 +35,7 @@ pub(super) struct Inner {
     pub(super) connector: Arc<Connector>,
     pub(super) metrics: DatabaseMetrics,
     pub(super) listeners: Arc<Listeners>,
+    shares: Vec<Arc<Share>>,
     /// Outlives every worker: what it drives is not lost when a worker ends.
     runtime: Handle,
 }
@@ -41,12 +43,26 @@ pub(super) struct Inner {
 type Manager = AsyncDieselConnectionManager<AsyncPgConnection>;
 
 impl Database {
-    /// Prepares the pool; connects to nothing yet. `runtime` must be a multi-thread one that lives
-    /// as long as the process: it drives the pool's connections.
+    /// A database whose pool is not divided.
+    ///
+    /// # Errors
+    /// As [`Database::divided`].
+    pub fn new(settings: DatabaseSettings, metrics: &Metrics, runtime: Handle) -> Result<Self> {
+        Self::divided(settings, &[], metrics, runtime)
+    }
+
+    /// Prepares the pool, which is divided among these domains and the platform; connects to nothing
+    /// yet. `runtime` must be a multi-thread one that lives as long as the process: it drives the
+    /// pool's connections. What is returned has the platform's share.
     ///
     /// # Errors
     /// The CA file cannot be read.
-    pub fn new(settings: DatabaseSettings, metrics: &Metrics, runtime: Handle) -> Result<Self> {
+    pub fn divided(
+        settings: DatabaseSettings,
+        domains: &[&'static str],
+        metrics: &Metrics,
+        runtime: Handle,
+    ) -> Result<Self> {
         let connector = Connector::new(settings.clone()).map_err(|error| {
             let detail = "The configuration is not valid.";
             Error::new(Kind::Internal, "invalid_configuration", detail).with_source(error)
@@ -68,6 +84,9 @@ impl Database {
             .boxed()
         });
         let manager = Manager::new_with_config("", config);
+        let shares = Share::divide(settings.pool_size, domains, metrics);
+        let own_share = shares.as_slice().first().cloned();
+        let own_share = own_share.ok_or_else(|| Error::internal("nobody's pool"))?;
         let timeouts = Timeouts {
             wait: Some(settings.acquire_timeout()),
             create: Some(settings.connect_timeout()),
@@ -89,7 +108,16 @@ impl Database {
         });
         let listeners = Arc::default();
         let metrics = own;
-        Ok(Self(Arc::new(Inner { pool, settings, connector, metrics, listeners, runtime })))
+        let inner = Inner { pool, settings, connector, metrics, listeners, shares, runtime };
+        Ok(Self(Arc::new(inner), own_share))
+    }
+
+    /// The same database for another user, with that one's share of the pool; a user without a share
+    /// has the one that this has.
+    #[must_use]
+    pub fn of(&self, user: &str) -> Self {
+        let share = self.0.shares.iter().find(|share| share.user() == user).unwrap_or(&self.1);
+        Self(Arc::clone(&self.0), Arc::clone(share))
     }
 
     /// Runs `work` in a transaction and commits it. PostgreSQL itself gives up on statements and
@@ -159,7 +187,7 @@ impl Database {
         self.0.settings == *settings
     }
 
-    /// Whether both are the same one, opened once.
+    /// Whether both are the same one, opened once, whoever uses them.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -167,6 +195,7 @@ impl Database {
 
     /// Closes the pool: waiting and later requests fail; subscriptions end.
     pub fn close(&self) {
+        self.0.shares.iter().for_each(|share| share.close());
         self.0.pool.close();
         self.0.listeners.close();
     }
@@ -183,15 +212,30 @@ impl Database {
         &self.0.runtime
     }
 
-    async fn lease(&self, deadline: Deadline) -> Result<Lease> {
+    /// Who this is for, where others have a share of their own: lanes are not shared either.
+    pub(super) fn user(&self) -> &'static str {
+        self.1.user()
+    }
+
+    async fn lease(&self, deadline: Deadline) -> Result<Lease<'_>> {
         let metrics = &self.0.metrics;
         let started = Instant::now();
-        let object = {
+        let (place, object) = {
             let _waiting = metrics.waiting_one();
-            deadline.run(self.0.pool.get()).await?.map_err(from_pool)?
+            let place = deadline.run(self.place()).await??;
+            (place, deadline.run(self.0.pool.get()).await?.map_err(from_pool)?)
         };
         metrics.acquire.observe(started.elapsed().as_secs_f64());
-        Ok(Lease(Some(object)))
+        Ok(Lease { object: Some(object), _place: place })
+    }
+
+    async fn place(&self) -> Result<Place<'_>> {
+        let patience = self.0.settings.acquire_timeout();
+        match tokio::time::timeout(patience, self.1.place()).await {
+            Ok(Some(place)) => Ok(place),
+            Ok(None) => Err(unavailable("the pool was closed")),
+            Err(_) => Err(overloaded()),
+        }
     }
 }
 
@@ -209,33 +253,37 @@ fn begin_sql(deadline: Deadline, settings: &DatabaseSettings) -> String {
 
 fn from_pool(error: DeadpoolError<diesel_async::pooled_connection::PoolError>) -> Error {
     match error {
-        DeadpoolError::Timeout(TimeoutType::Wait) => Error::unavailable(
-            "overloaded",
-            "No database connection came free in time; try again soon.",
-        )
-        .with_retry_after(std::time::Duration::from_secs(1)),
+        DeadpoolError::Timeout(TimeoutType::Wait) => overloaded(),
         error => unavailable(error),
     }
 }
 
+fn overloaded() -> Error {
+    let detail = "No database connection came free in time; try again soon.";
+    Error::unavailable("overloaded", detail).with_retry_after(std::time::Duration::from_secs(1))
+}
+
 /// A pooled connection that is closed, not given back, when its user is dropped in mid-statement:
 /// back in the pool it would hold its transaction's locks until somebody took it.
-struct Lease(Option<Object<Manager>>);
+struct Lease<'a> {
+    object: Option<Object<Manager>>,
+    _place: Place<'a>,
+}
 
-impl Lease {
+impl Lease<'_> {
     fn connection(&mut self) -> Result<&mut AsyncPgConnection> {
-        self.0.as_deref_mut().ok_or_else(|| Error::internal("the lease has ended"))
+        self.object.as_deref_mut().ok_or_else(|| Error::internal("the lease has ended"))
     }
 
     /// The user is done. The pool itself sees whether the connection is still fit.
     fn give_back(mut self) {
-        self.0 = None;
+        self.object = None;
     }
 }
 
-impl Drop for Lease {
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if let Some(object) = self.0.take() {
+        if let Some(object) = self.object.take() {
             drop(Object::take(object));
         }
     }

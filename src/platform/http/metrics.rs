@@ -1,7 +1,7 @@
 //! Metrics of the server.
 
 use crate::platform::telemetry::metrics::{
-    HistogramVec, IntCounter, IntCounterVec, IntGauge, Metrics,
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Metrics,
 };
 
 /// Metrics of the server.
@@ -9,6 +9,7 @@ pub(super) struct HttpMetrics {
     pub requests: IntCounterVec,
     pub durations: HistogramVec,
     pub in_flight: IntGauge,
+    pub domain_in_flight: IntGaugeVec,
     pub shed: IntCounter,
     pub panics: IntCounter,
 }
@@ -27,6 +28,11 @@ impl HttpMetrics {
                 &["domain", "route", "method"],
             ),
             in_flight: metrics.gauge("http_requests_in_flight", "Requests being worked on"),
+            domain_in_flight: metrics.gauges(
+                "http_domain_requests_in_flight",
+                "Requests of a domain being worked on",
+                &["domain"],
+            ),
             shed: metrics.counter("http_requests_shed_total", "Requests refused as overloaded"),
             panics: metrics.counter("http_handler_panics_total", "Handlers that panicked"),
         }

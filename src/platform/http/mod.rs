@@ -9,6 +9,8 @@ pub mod auth;
 pub mod body;
 pub mod docs;
 pub mod etag;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod headers;
 pub mod health;
 pub mod idempotency;
@@ -16,6 +18,7 @@ pub mod identity;
 mod metrics;
 pub mod pagination;
 pub mod params;
+mod permit;
 mod pipeline;
 pub mod problem;
 mod server;

@@ -101,6 +101,7 @@ pub fn decode<P: DeserializeOwned>(cursor: &str) -> Result<P> {
     let position = (cursor.len() <= MAX_CURSOR_LENGTH)
         .then(|| URL_SAFE_NO_PAD.decode(cursor).ok())
         .flatten()
+        .filter(|json| !holds_nul(json))
         .and_then(|json| serde_json::from_slice::<(u8, P)>(&json).ok());
     match position {
         Some((VERSION, position)) => Ok(position),
@@ -112,14 +113,26 @@ pub fn decode<P: DeserializeOwned>(cursor: &str) -> Result<P> {
     }
 }
 
+/// Whether a text in it has the character that PostgreSQL's texts cannot have. (JSON has it escaped only.)
+fn holds_nul(json: &[u8]) -> bool {
+    const NUL: &[u8] = br"\u0000";
+    json.windows(NUL.len()).any(|part| part == NUL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn what_postgresql_cannot_take_is_no_cursor() {
+        let cursor = encode(&("a\u{0}b", 1)).unwrap();
+        assert_eq!(decode::<(String, i64)>(&cursor).unwrap_err().code(), "invalid_cursor");
+    }
+
     proptest! {
         #[test]
-        fn a_cursor_is_read_back(id in ".*", at in any::<i64>()) {
+        fn a_cursor_is_read_back(id in "[^\\x00]*", at in any::<i64>()) {
             let cursor = encode(&(&id, at)).unwrap();
             prop_assert_eq!(decode::<(String, i64)>(&cursor).unwrap(), (id, at));
         }

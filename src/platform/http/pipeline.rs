@@ -3,7 +3,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -13,42 +12,15 @@ use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, ResponseError, web};
 use futures_util::FutureExt;
 
+use super::permit::Permit;
 use super::span::{REQUEST_ID, RequestDeadline, RequestMeta, method_label};
 use super::state::HttpState;
 use super::{headers, problem};
 use crate::platform::context::Deadline;
 use crate::platform::error::{Error, Kind, Result};
-use crate::platform::telemetry::metrics::IntGauge;
 
 /// The header by which a caller says how long it will wait.
 const TIMEOUT_HEADER: &str = "x-request-timeout-ms";
-
-/// A place among the requests in flight; given back when dropped, however the request ends.
-struct Permit<'a> {
-    in_flight: &'a AtomicUsize,
-    gauge: &'a IntGauge,
-}
-
-impl<'a> Permit<'a> {
-    fn take(state: &'a HttpState) -> Result<Self> {
-        let before = state.in_flight.fetch_add(1, Ordering::Relaxed);
-        state.metrics.in_flight.inc();
-        let permit = Self { in_flight: &state.in_flight, gauge: &state.metrics.in_flight };
-        if before < state.settings.max_in_flight {
-            return Ok(permit);
-        }
-        state.metrics.shed.inc();
-        Err(Error::unavailable("overloaded", "The server has too much to do; try again soon.")
-            .with_retry_after(Duration::from_secs(1)))
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.gauge.dec();
-    }
-}
 
 /// The middleware. See the module's documentation.
 pub(super) async fn pipeline(
@@ -101,7 +73,7 @@ async fn run(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>> {
     // Probes and scrapes are answered however much there is to do.
-    let permit = if state.is_service_route(&meta.route) { None } else { Some(Permit::take(state)) };
+    let permit = if state.is_service_route(&meta.route) { None } else { Some(admit(state, meta)) };
     let admitted = permit.transpose().and_then(|permit| Ok((permit, deadline(state, &request)?)));
     let (_permit, deadline) = match admitted {
         Ok(admitted) => admitted,
@@ -119,18 +91,22 @@ async fn run(
     }
 }
 
+fn admit<'a>(state: &'a HttpState, meta: &RequestMeta) -> Result<Permit<'a>> {
+    state.places.take(state.domain_of(&meta.route)).ok_or_else(|| {
+        state.metrics.shed.inc();
+        Error::unavailable("overloaded", "The server has too much to do; try again soon.")
+            .with_retry_after(Duration::from_secs(1))
+    })
+}
+
 /// The caller's patience, bounded by the configuration.
 fn deadline(state: &HttpState, request: &ServiceRequest) -> Result<Deadline> {
     let settings = &state.settings;
     let Some(value) = headers::single(request.headers(), TIMEOUT_HEADER)? else {
         return Ok(Deadline::after(settings.default_timeout()));
     };
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.parse::<u64>().ok())
-        .filter(|millis| *millis > 0)
-        .map(|millis| Deadline::after(Duration::from_millis(millis).min(settings.max_timeout())))
+    patience(value)
+        .map(|patience| Deadline::after(patience.min(settings.max_timeout())))
         .ok_or_else(|| {
             Error::new(
                 Kind::InvalidInput,
@@ -138,6 +114,12 @@ fn deadline(state: &HttpState, request: &ServiceRequest) -> Result<Deadline> {
                 "X-Request-Timeout-Ms must be a whole number of milliseconds, at least 1.",
             )
         })
+}
+
+/// What the header says.
+pub(super) fn patience(value: &header::HeaderValue) -> Option<Duration> {
+    let millis = value.to_str().ok()?.parse::<u64>().ok()?;
+    (millis > 0).then(|| Duration::from_millis(millis))
 }
 
 /// What went wrong in a response: our error, or an answer a library gave in its own form.

@@ -1,7 +1,7 @@
 //! What all workers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::web;
 use utoipa::openapi;
@@ -10,6 +10,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::allow::AllowTable;
 use super::auth::Callers;
 use super::metrics::HttpMetrics;
+use super::permit::Places;
 use crate::platform::config::auth::AuthSettings;
 use crate::platform::config::http::HttpSettings;
 use crate::platform::readiness::ReadinessSource;
@@ -33,7 +34,7 @@ pub struct HttpState {
     pub(super) readiness: Arc<dyn ReadinessSource>,
     pub(super) openapi: web::Bytes,
     pub(super) allow: AllowTable,
-    pub(super) in_flight: AtomicUsize,
+    pub(super) places: Places,
     stopping: AtomicBool,
 }
 
@@ -50,16 +51,17 @@ impl HttpState {
         readiness: Arc<dyn ReadinessSource>,
         document: &openapi::OpenApi,
     ) -> serde_json::Result<Self> {
+        let metrics = HttpMetrics::register(&registry);
         Ok(Self {
             callers: Callers::new(auth),
-            metrics: HttpMetrics::register(&registry),
+            places: Places::new(&settings, &domains, &metrics),
+            metrics,
             openapi: document.to_json()?.into(),
             allow: AllowTable::new(document),
             settings,
             registry,
             domains,
             readiness,
-            in_flight: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         })
     }

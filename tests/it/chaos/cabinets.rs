@@ -31,8 +31,13 @@ const TECHNICIANS: usize = 4;
 const FOR: Duration = Duration::from_secs(8);
 /// An expiry is read to the millisecond, and a clock takes a moment to be looked at.
 const BLINK: SignedDuration = SignedDuration::from_millis(5);
+/// As [`SETTINGS`] say.
+const TTL_MS: i64 = 700;
 const SETTINGS: &str = "[scooter_accumulator.commands]\nanswer_ms = 700\nttl_ms = 700\nsettle_ms = 3000\n\
      pace_ms = 0\npoll_ms = 2000\nask_again_ms = 200\noffline_after_ms = 600000\n";
+
+/// What a technician takes out where a booking of his is carried through at once.
+pub const CELLS_OF_A_BOOKING: u64 = 1;
 
 /// Everything that the technicians work with.
 pub struct Site {
@@ -51,6 +56,7 @@ pub struct Site {
 }
 
 impl Site {
+    /// So many processes, cabinets that have told what they have, and nobody at work.
     pub async fn of(processes: usize) -> Self {
         let database = TestDatabase::create();
         let broker = Mosquitto::start(&CABINETS).await;
@@ -85,12 +91,19 @@ impl Site {
     }
 
     fn spawn(&self) -> Server {
-        let url = self.proxy.in_front_of(&self.database.url());
-        let config = configuration_at(&url, &self.sandbox, &self.section) + SETTINGS;
-        Server::spawn(&config, &[("FLEET__DOMAINS", DOMAIN)])
+        self.spawn_under(&[])
     }
 
-    fn enlist(&self, server: Server) {
+    /// One more, under further variables; it need not be ready yet.
+    pub fn spawn_under(&self, env: &[(&str, &str)]) -> Server {
+        let url = self.proxy.in_front_of(&self.database.url());
+        let config = configuration_at(&url, &self.sandbox, &self.section) + SETTINGS;
+        let env: Vec<_> = env.iter().copied().chain([("FLEET__DOMAINS", DOMAIN)]).collect();
+        Server::spawn(&config, &env)
+    }
+
+    /// From now on it is called too.
+    pub fn enlist(&self, server: Server) {
         let root = server.anonymous();
         self.roots
             .borrow_mut()
@@ -277,6 +290,36 @@ impl Site {
     }
 }
 
+impl Site {
+    /// A technician books, opens, and takes out; how many cells.
+    pub async fn pickup(&self, caller: &Caller, cabinet: &str, technician: &str) -> u64 {
+        let body = json!({"cabinet_id": cabinet, "contractor_id": technician, "kind": "pickup",
+            "count": CELLS_OF_A_BOOKING});
+        let booked = caller.post("bookings", body).await.expect(201);
+        let path = format!("bookings/{}", booked["id"].as_str().unwrap());
+        caller.post(&format!("{path}/execute"), json!({})).await.expect(200);
+        until("the booking is completed", async || {
+            caller.get(&path).await.expect(200)["status"] == "completed"
+        })
+        .await;
+        CELLS_OF_A_BOOKING
+    }
+
+    /// How many doors opened.
+    pub fn opened(&self) -> u64 {
+        self.cabinets.iter().map(|cabinet| cabinet.openings().len() as u64).sum()
+    }
+
+    /// No command is good for longer than it was meant to be, by a right clock.
+    pub fn assert_expiries(&self) {
+        let latest = Timestamp::now() + SignedDuration::from_millis(TTL_MS) + BLINK;
+        for command in self.cabinets.iter().flat_map(Cabinet::commands) {
+            let expires_at: Timestamp = command["expires_at"].as_str().unwrap().parse().unwrap();
+            assert!(expires_at <= latest, "{command} is good after {latest}");
+        }
+    }
+}
+
 /// Each counts what must not be.
 const WRONG: [(&str, &str); 4] = [
     (
@@ -327,10 +370,9 @@ async fn killing_processes_and_the_broker_opens_nothing_twice_or_late_and_loses_
         until("the database has what the cabinets have", async || site.differences().await == 0)
             .await;
         site.assert_sound().await;
-        let opened: usize = site.cabinets.iter().map(|cabinet| cabinet.openings().len()).sum();
         let counts = Counts {
             selected: site.executed.get(),
-            delivered: u64::try_from(opened).unwrap(),
+            delivered: site.opened(),
             lost: 0,
             doubled: site.wrong_openings(),
         };

@@ -2,12 +2,18 @@
 //! decides moments, victims and faults; a run whose faults did not strike fails.
 
 mod cabinets;
+mod clocks;
 mod database;
 mod horizon;
+mod kafka;
 mod kills;
 mod lost_answers;
 mod poison;
+mod processes;
+mod regulator;
 mod rig;
 mod schedule;
 mod steps;
 mod stops;
+mod storms;
+mod tenants;

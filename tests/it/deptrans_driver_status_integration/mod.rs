@@ -7,7 +7,7 @@ mod feeds;
 mod intake;
 mod krt;
 mod outages;
-mod rig;
+pub mod rig;
 mod sending;
 mod supply;
 

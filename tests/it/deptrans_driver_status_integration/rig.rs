@@ -301,8 +301,14 @@ impl Instances {
     /// One more process, with quick senders and these further variables: names with `FLEET__`, or of the
     /// domain's settings.
     pub async fn start(&self, env: &[(&str, &str)]) -> Server {
+        self.start_under(&[], env).await
+    }
+
+    /// The same under variables that are none of the server's.
+    pub async fn start_under(&self, system: &[(&str, &str)], env: &[(&str, &str)]) -> Server {
         let env = Self::environment(env);
-        let env: Vec<_> = env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let env = env.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let env: Vec<_> = system.iter().copied().chain(env).collect();
         Server::start(&self.config, &env).await
     }
 

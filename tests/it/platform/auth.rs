@@ -1,11 +1,9 @@
 //! Every operation of the API document, as callers who may not call it.
 
-use actix_web::http::Method;
-use fleet::domains::COMPILED;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{NOBODY, PARK};
+use crate::support::api::Operation;
 use crate::support::app::TestApp;
 use crate::support::client::{Caller, Reply};
 
@@ -17,58 +15,23 @@ const AUDIENCES: [(&str, &str); 4] = [
     ("takeout", "test-takeout"),
 ];
 
-/// An operation as the document has it.
-struct Operation {
-    method: Method,
-    template: String,
-    description: Value,
+/// An id of each kind that is nobody's.
+fn nobodys(parameter: &str) -> &'static str {
+    if parameter == "item_id" { "01890a5d-ac96-774b-bcce-b302099a8057" } else { NOBODY }
 }
 
-impl Operation {
-    /// `None` for service routes.
-    fn audience(&self) -> Option<&str> {
-        let mut segments = self.template.split('/').skip(1);
-        let domain = segments.next().filter(|domain| COMPILED.contains(domain));
-        domain.map(|_| segments.next().expect("an audience"))
-    }
-
-    async fn call(&self, caller: &Caller) -> Reply {
-        let path = self.template.trim_start_matches('/');
-        let path = path.replace("{personal_phone_id}", NOBODY).replace("{order_id}", NOBODY);
-        let path = path.replace("{contractor_id}", NOBODY).replace("{request_id}", NOBODY);
-        let path = path.replace("{driver_license_pd_id}", NOBODY).replace("{scooter_id}", NOBODY);
-        let path = path.replace("{cabinet_id}", NOBODY).replace("{accumulator_id}", NOBODY);
-        let path = path.replace("{booking_id}", NOBODY).replace("{command_id}", NOBODY);
-        let path = path.replace("{mailing_id}", NOBODY).replace("{template_id}", NOBODY);
-        let path = path.replace("{item_id}", "01890a5d-ac96-774b-bcce-b302099a8057");
-        assert!(!path.contains('{'), "a parameter that this test does not know: {path}");
-        let body = self.description["requestBody"].is_object().then(|| "{}".to_owned());
-        let reply = caller.send(self.method.clone(), &path, body).await;
-        let documented = self.description["responses"][reply.status.to_string()].is_object();
-        assert!(documented, "{self}: {} is not documented: {}", reply.status, reply.text());
-        reply
-    }
-}
-
-impl std::fmt::Display for Operation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.method, self.template)
-    }
+/// Calls it with ids that are nobody's and an empty body.
+async fn call(operation: &Operation, caller: &Caller) -> Reply {
+    let body = operation.takes_body().then(|| "{}".to_owned());
+    let reply = caller
+        .send(operation.method.clone(), &operation.path(|name| Some(nobodys(name))), body)
+        .await;
+    operation.assert_documents(reply.status);
+    reply
 }
 
 async fn operations(app: &TestApp) -> Vec<Operation> {
-    let document = app.anonymous().get("openapi.json").await.expect(200);
-    let mut found = Vec::new();
-    for (template, item) in document["paths"].as_object().expect("paths") {
-        for (method, description) in item.as_object().expect("operations") {
-            found.push(Operation {
-                method: method.to_uppercase().parse().expect("a method"),
-                template: template.clone(),
-                description: description.clone(),
-            });
-        }
-    }
-    found
+    Operation::all(&app.anonymous()).await
 }
 
 /// The operations of domains, each with its audience and the caller that may call it.
@@ -105,7 +68,7 @@ async fn without_a_known_token_every_operation_is_closed() {
             anonymous.header("Authorization", &format!("Basic {token}")),
             anonymous.header("Authorization", "Bearer "),
         ] {
-            let reply = operation.call(&caller).await;
+            let reply = call(&operation, &caller).await;
             reply.problem(401, "unauthenticated");
             assert_eq!(reply.header("www-authenticate"), "Bearer", "{operation}");
         }
@@ -118,7 +81,7 @@ async fn a_token_of_another_audience_opens_nothing() {
     let anonymous = with_identity(&app.anonymous());
     for (operation, own) in guarded(&app).await {
         for (_, token) in AUDIENCES {
-            let reply = operation.call(&anonymous.token(token)).await;
+            let reply = call(&operation, &anonymous.token(token)).await;
             let is_closed = reply.status == 403;
             assert_eq!(is_closed, token != own, "{operation} as {token}: {}", reply.text());
             if is_closed {
@@ -141,7 +104,7 @@ async fn a_token_limited_to_a_domain_opens_no_other() {
     let caller = with_identity(&app.anonymous()).token("elsewhere");
     let mut opened = 0;
     for (operation, _) in guarded(&app).await {
-        let reply = operation.call(&caller).await;
+        let reply = call(&operation, &caller).await;
         if operation.template.starts_with("/fleet-orders-manager/") {
             assert_ne!(reply.status, 403, "{operation}");
             opened += 1;
@@ -166,11 +129,13 @@ async fn identities_are_asked_for_by_every_operation_whose_audience_has_one() {
         };
         let caller = with_identity(&app.anonymous()).token(token);
         for (name, malformed) in headers {
-            let reply = operation.call(&caller.without(name)).await;
+            let reply = call(&operation, &caller.without(name)).await;
             let problem = reply.problem(400, "invalid_identity");
             assert!(problem["detail"].as_str().expect("a text").contains(name), "{problem}");
             for value in *malformed {
-                operation.call(&caller.header(name, value)).await.problem(400, "invalid_identity");
+                call(&operation, &caller.header(name, value))
+                    .await
+                    .problem(400, "invalid_identity");
             }
         }
     }
@@ -183,7 +148,7 @@ async fn service_routes_need_no_token() {
         operations(&app).await.into_iter().filter(|one| one.audience().is_none()).collect();
     assert_eq!(service.len(), 5);
     for operation in service {
-        let reply = operation.call(&app.anonymous()).await;
+        let reply = call(&operation, &app.anonymous()).await;
         assert_eq!(reply.status, 200, "{operation}: {}", reply.text());
     }
     assert_eq!(app.anonymous().get("docs/").await.status, 200);
@@ -202,7 +167,7 @@ async fn every_operation_has_a_name_of_its_own_and_tells_its_failures() {
             continue;
         }
         let mut statuses = vec!["400", "401", "403", "408", "500", "503", "504"];
-        if operation.description["requestBody"].is_object() {
+        if operation.takes_body() {
             statuses.extend(["413", "415"]);
         }
         for status in statuses {

@@ -1,11 +1,16 @@
 //! Notifications: one listening connection for all subscribers, which comes back by itself.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleet::platform::config::ConfigSource;
-use fleet::platform::database::{Database, Signal, Subscription};
+use fleet::platform::database::{Database, Follower, Signal, Subscription};
+use fleet::platform::error::{Error, Result};
+use fleet::platform::shutdown;
 use fleet::platform::telemetry::metrics::Metrics;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::support::PATIENCE;
@@ -29,6 +34,8 @@ fn notified(payload: &str) -> Signal {
 
 const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
      AND application_name = 'fleet listen'";
+const END: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+     WHERE datname = current_database() AND application_name = 'fleet listen'";
 
 #[actix_web::test]
 async fn subscribers_share_a_connection_and_get_what_is_theirs() {
@@ -67,9 +74,7 @@ async fn a_subscriber_is_told_when_it_may_have_missed_something() {
     let mut subscription = database.subscribe("one");
     assert_eq!(next(&mut subscription).await, Some(Signal::MayHaveMissed));
     for _ in 0..3 {
-        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-             WHERE datname = current_database() AND application_name = 'fleet listen'";
-        assert_eq!(test.count(end).await, 1);
+        assert_eq!(test.count(END).await, 1);
         assert_eq!(next(&mut subscription).await, Some(Signal::MayHaveMissed));
         test.execute("NOTIFY one, 'again'").await;
         assert_eq!(next(&mut subscription).await, Some(notified("again")));
@@ -86,5 +91,60 @@ async fn a_subscriber_is_told_when_it_may_have_missed_something() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(next(&mut subscription).await, Some(Signal::MayHaveMissed));
     while next(&mut subscription).await != Some(notified("last")) {}
+    runtime.shutdown_background();
+}
+
+/// Counts what it is told; its looks fail as often as it was made to.
+#[derive(Default)]
+struct Counting {
+    notified: Mutex<Vec<String>>,
+    looks: watch::Sender<usize>,
+    failing: AtomicUsize,
+}
+
+impl Follower for Counting {
+    const CHANNEL: &'static str = "one";
+    const WHAT: &'static str = "a test";
+
+    fn notified(&self, payload: &str) {
+        self.notified.lock().unwrap().push(payload.to_owned());
+        self.looks.send_modify(|_| ());
+    }
+
+    async fn look(&self, _: &Database) -> Result<()> {
+        self.looks.send_modify(|looks| *looks += 1);
+        let fails = |left: usize| left.checked_sub(1);
+        match self.failing.fetch_update(Ordering::AcqRel, Ordering::Acquire, fails) {
+            Ok(_) => Err(Error::unavailable("a_test", "This look fails.")),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_follower_looks_when_it_may_have_missed_something_and_after_a_look_that_failed() {
+    let test = TestDatabase::create();
+    let runtime = Runtime::new().unwrap();
+    let database = open(&test.url(), &runtime);
+    let follower = Arc::new(Counting::default());
+    follower.failing.store(2, Ordering::Release);
+    let mut looks = follower.looks.subscribe();
+    let (trigger, stop) = shutdown::channel();
+    let (followed, by) = (database.clone(), Arc::clone(&follower));
+    // It would be a day until the next look.
+    let day = Duration::from_hours(24);
+    let following = runtime.spawn(async move { followed.follow(&*by, day, &stop).await });
+
+    // At once, when the channel is listened to, and after each of the two that failed, in any order.
+    timeout(PATIENCE, looks.wait_for(|looks| *looks >= 3)).await.expect("looks").unwrap();
+    test.execute("NOTIFY one, 'a'; NOTIFY one, 'b'").await;
+    let both = |_: &usize| *follower.notified.lock().unwrap() == ["a", "b"];
+    timeout(PATIENCE, looks.wait_for(both)).await.expect("notifications").unwrap();
+
+    let before = *looks.borrow();
+    assert_eq!(test.count(END).await, 1);
+    timeout(PATIENCE, looks.wait_for(|looks| *looks > before)).await.expect("a look").unwrap();
+    trigger.fire();
+    timeout(PATIENCE, following).await.expect("it stops").unwrap();
     runtime.shutdown_background();
 }

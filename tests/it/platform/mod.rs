@@ -2,6 +2,7 @@
 
 mod auth;
 mod batching;
+mod bulkheads;
 mod configuration;
 mod database_failures;
 mod deadlines;
@@ -16,7 +17,7 @@ mod overload;
 mod problems;
 mod rig;
 mod tls;
-mod traces;
+pub mod traces;
 
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use crate::support::process::Server;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// Takes one request: its head as text, and its body.
-async fn one_request(listener: &TcpListener) -> (String, Vec<u8>) {
+pub async fn one_request(listener: &TcpListener) -> (String, Vec<u8>) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut bytes = Vec::new();
     let (head, length) = loop {
@@ -25,7 +25,10 @@ async fn one_request(listener: &TcpListener) -> (String, Vec<u8>) {
     while bytes.len() < head.len() + 4 + length {
         assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "closed within the body");
     }
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
     (head.clone(), bytes.split_off(head.len() + 4))
 }
 

@@ -1,9 +1,11 @@
 //! What the tests stand on: a server, a database and a client of their own for each.
 
+pub mod api;
 pub mod app;
 pub mod client;
 pub mod database;
 pub mod kafka;
+pub mod kafka_broker;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod ports;

@@ -20,7 +20,10 @@ fn platform(
     let config = ConfigSource::texts(vec![text]).load().unwrap();
     let (trigger, shutdown) = shutdown::channel();
     let handle = runtime.handle().clone();
-    (Platform::new(config, Metrics::default(), shutdown, handle, Arc::clone(shared)), trigger)
+    (
+        Platform::new(config, Metrics::default(), shutdown, handle, "test", Arc::clone(shared)),
+        trigger,
+    )
 }
 
 #[actix_web::test]

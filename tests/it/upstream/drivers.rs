@@ -39,7 +39,7 @@ impl Rig {
     async fn all(&self, cursor: Option<String>, limit: usize) -> (Vec<Profile>, usize, String) {
         let (mut profiles, mut pages, mut cursor) = (Vec::new(), 0, cursor);
         loop {
-            let page = self.profiles.updates(&ctx(), cursor.as_deref(), limit).await.unwrap();
+            let page = self.profiles.page(&ctx(), cursor.as_deref(), limit).await.unwrap();
             profiles.extend(page.items);
             pages += 1;
             if !page.has_more {
@@ -95,7 +95,7 @@ async fn profiles_come_whole_and_then_as_they_change() {
 async fn what_changes_during_a_full_read_is_not_missed() {
     let rig = rig();
     let (park, driver) = ids(0);
-    let first = rig.profiles.updates(&ctx(), None, 50).await.unwrap();
+    let first = rig.profiles.page(&ctx(), None, 50).await.unwrap();
     rig.sandbox.set_profile(&park, &driver, &json!({"license_pd_id": "late"})).unwrap();
     rig.sandbox.set_profile(&park, "added", &json!({"license_pd_id": "late"})).unwrap();
     let (rest, _, _) = rig.all(Some(first.cursor), 50).await;
@@ -110,18 +110,18 @@ async fn a_cursor_that_is_refused_is_told_apart() {
     let rig = rig();
     let (_, _, cursor) = rig.all(None, 1_000).await;
     rig.sandbox.forget_cursors();
-    let refused = rig.profiles.updates(&ctx(), Some(&cursor), 10).await.unwrap_err();
+    let refused = rig.profiles.page(&ctx(), Some(&cursor), 10).await.unwrap_err();
     assert_eq!(refused, UpdatesError::CursorRefused);
-    let refused = rig.categories.updates(&ctx(), Some("x"), 10).await.unwrap_err();
+    let refused = rig.categories.page(&ctx(), Some("x"), 10).await.unwrap_err();
     assert_eq!(refused, UpdatesError::CursorRefused);
-    let limit = rig.profiles.updates(&ctx(), None, 0).await.unwrap_err();
+    let limit = rig.profiles.page(&ctx(), None, 0).await.unwrap_err();
     assert!(matches!(limit, UpdatesError::Unavailable(UpstreamError::Status { .. })), "{limit}");
 }
 
 #[actix_web::test]
 async fn categories_come_whole_and_then_as_they_change() {
     let rig = rig();
-    let page = rig.categories.updates(&ctx(), None, 1_000).await.unwrap();
+    let page = rig.categories.page(&ctx(), None, 1_000).await.unwrap();
     assert_eq!((page.items.len(), page.has_more), (100, false));
     for (index, item) in page.items.iter().enumerate() {
         assert_eq!(item.categories, SandboxDriver::of(index as u64).categories);
@@ -131,7 +131,7 @@ async fn categories_come_whole_and_then_as_they_change() {
     let categories = json!({"categories": ["cargo", "night"]});
     rig.sandbox.set_categories(&park, &driver, &categories).unwrap();
     rig.sandbox.set_categories(&park, &ids(4).1, &json!({"is_deleted": true})).unwrap();
-    let changes = rig.categories.updates(&ctx(), Some(&page.cursor), 10).await.unwrap().items;
+    let changes = rig.categories.page(&ctx(), Some(&page.cursor), 10).await.unwrap().items;
     assert_eq!((changes.len(), &changes[0].driver_id), (2, &driver));
     assert_eq!(changes[0].categories, ["cargo", "night"]);
     assert!(changes[1].is_deleted);
@@ -141,7 +141,7 @@ async fn categories_come_whole_and_then_as_they_change() {
 async fn a_million_drivers_cost_nothing_until_they_are_read() {
     let rig = rig();
     rig.sandbox.set_drivers(1_000_000).unwrap();
-    let page = rig.profiles.updates(&ctx(), None, 5_000).await.unwrap();
+    let page = rig.profiles.page(&ctx(), None, 5_000).await.unwrap();
     assert_eq!((page.items.len(), page.has_more), (5_000, true));
     assert!(rig.sandbox.set_drivers(5_000_001).is_err());
 }

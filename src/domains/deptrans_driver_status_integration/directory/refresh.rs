@@ -2,71 +2,58 @@
 //!
 //! A full read goes over what is served: what it names is set, and at its end what it did not name is
 //! taken away. So there is never a second copy, and a full read that takes long or breaks off shows in
-//! nothing but age.
+//! nothing but age. A full read that names much less than is known takes nothing away at first: it is
+//! repeated, and believed when it has named no more for a while.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
-use super::Directory;
 use super::dump::Mark;
 use super::id::IdRef;
+use super::settings::Caution;
 use super::store::Feed;
+use super::{Directory, DirectorySettings};
 use crate::platform::context::Context;
 use crate::platform::ids::MAX_ID_LENGTH;
 use crate::platform::shutdown::Shutdown;
 use crate::platform::upstream::UpstreamError;
-use crate::upstreams::driver_categories::{DriverCategories, DriverCategory};
-use crate::upstreams::driver_profiles::{DriverProfiles, Profile};
-use crate::upstreams::updates::{Page, UpdatesError};
+use crate::upstreams::driver_categories::DriverCategory;
+use crate::upstreams::driver_profiles::Profile;
+use crate::upstreams::updates::{Item, Updates, UpdatesError};
 
 /// How long one page is waited for, repetitions included.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The longest pause while the service fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A full read that is not believed is repeated after so many usual pauses.
+const RARELY: u32 = 30;
 
-/// A feed, and what its items do.
-pub(super) trait Source {
-    type Item;
+/// What an item of a feed does.
+pub(super) trait Source: Item {
     const FEED: Feed;
 
-    async fn page(
-        &self,
-        ctx: &Context,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<Self::Item>, UpdatesError>;
-
-    /// Applies an item within the load `load`; false when its ids are none.
-    fn apply(directory: &Directory, item: &Self::Item, load: u16, tell: bool) -> bool;
+    /// Applies it within the load `load`; false when its ids are none.
+    fn apply(&self, directory: &Directory, load: u16, tell: bool) -> bool;
 
     /// Takes away what a full load did not name.
     fn remove(directory: &Directory, park: u32, driver: IdRef<'_>, tell: bool);
 }
 
-impl Source for DriverProfiles {
-    type Item = Profile;
+impl Source for Profile {
     const FEED: Feed = Feed::Profiles;
 
-    async fn page(
-        &self,
-        ctx: &Context,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<Profile>, UpdatesError> {
-        self.updates(ctx, cursor, limit).await
-    }
-
-    fn apply(directory: &Directory, item: &Profile, load: u16, tell: bool) -> bool {
-        if !(is_id(&item.park_id) && is_id(&item.driver_id)) {
+    fn apply(&self, directory: &Directory, load: u16, tell: bool) -> bool {
+        if !(is_id(&self.park_id) && is_id(&self.driver_id)) {
             return false;
         }
-        let license = item.license_pd_id.as_deref().filter(|license| is_id(license));
+        let license = self.license_pd_id.as_deref().filter(|license| is_id(license));
         let (park, driver) =
-            (directory.store().intern_park(&item.park_id), IdRef::new(&item.driver_id));
-        let touched = if item.is_deleted {
+            (directory.store().intern_park(&self.park_id), IdRef::new(&self.driver_id));
+        let touched = if self.is_deleted {
             directory.store().remove_profile(park, driver)
         } else {
             directory.store().set_license(park, driver, license.map(IdRef::new), load)
@@ -85,29 +72,19 @@ impl Source for DriverProfiles {
     }
 }
 
-impl Source for DriverCategories {
-    type Item = DriverCategory;
+impl Source for DriverCategory {
     const FEED: Feed = Feed::Categories;
 
-    async fn page(
-        &self,
-        ctx: &Context,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<DriverCategory>, UpdatesError> {
-        self.updates(ctx, cursor, limit).await
-    }
-
-    fn apply(directory: &Directory, item: &DriverCategory, load: u16, _: bool) -> bool {
-        if !(is_id(&item.park_id) && is_id(&item.driver_id)) {
+    fn apply(&self, directory: &Directory, load: u16, _: bool) -> bool {
+        if !(is_id(&self.park_id) && is_id(&self.driver_id)) {
             return false;
         }
         let store = directory.store();
-        let (park, driver) = (store.intern_park(&item.park_id), IdRef::new(&item.driver_id));
-        if item.is_deleted {
+        let (park, driver) = (store.intern_park(&self.park_id), IdRef::new(&self.driver_id));
+        if self.is_deleted {
             store.remove_categories(park, driver);
         } else {
-            let set = store.category_set(item.categories.iter().map(String::as_str));
+            let set = store.category_set(self.categories.iter().map(String::as_str));
             store.set_categories(park, driver, set, load);
         }
         true
@@ -124,29 +101,39 @@ fn is_id(text: &str) -> bool {
 
 /// Keeps the directory up to date with one feed. There is one for each.
 pub(super) struct Follower<S> {
-    source: S,
+    source: Updates<S>,
     directory: Directory,
     page: usize,
+    caution: Caution,
     cursor: RefCell<Option<String>>,
     read_at: Cell<Option<Timestamp>>,
     /// The full load that is under way, and whether what it changes is told.
     load: Cell<u16>,
     is_full: Cell<bool>,
     tell: Cell<bool>,
+    /// Since when full reads name too little to be believed.
+    shrunken_since: Cell<Option<Instant>>,
 }
 
 impl<S: Source> Follower<S> {
     /// Begins with `mark`, or with everything.
-    pub(super) fn new(source: S, directory: Directory, page: usize, mark: Option<&Mark>) -> Self {
+    pub(super) fn new(
+        source: Updates<S>,
+        directory: Directory,
+        settings: &DirectorySettings,
+        mark: Option<&Mark>,
+    ) -> Self {
         Self {
             source,
             directory,
-            page,
+            page: settings.page,
+            caution: settings.caution(),
             cursor: RefCell::new(mark.map(|mark| mark.cursor.clone())),
             read_at: Cell::new(mark.map(|mark| mark.read_at)),
             load: Cell::new(1),
             is_full: Cell::new(mark.is_none()),
             tell: Cell::new(mark.is_some()),
+            shrunken_since: Cell::new(None),
         }
     }
 
@@ -158,7 +145,7 @@ impl<S: Source> Follower<S> {
         Some(Mark { cursor: self.cursor.borrow().clone()?, read_at: self.read_at.get()? })
     }
 
-    /// Reads the feed to its end. After an error, or when it is dropped, the next call goes on where
+    /// Reads the feed to its end; one that is not believed is read anew by the next call. After an error, or when it is dropped, the next call goes on where
     /// this one was.
     ///
     /// # Errors
@@ -171,6 +158,8 @@ impl<S: Source> Follower<S> {
                 Ok(false) => break,
                 Err(UpdatesError::CursorRefused) if !refused => {
                     refused = true;
+                    tracing::warn!(feed = ?S::FEED, "our cursor is refused: everything is read anew");
+                    self.directory.metrics().loaded(S::FEED, "refused");
                     self.begin_anew();
                 }
                 Err(error) => {
@@ -181,6 +170,10 @@ impl<S: Source> Follower<S> {
         }
         let was_full = self.is_full.get();
         if was_full {
+            if !self.is_believed().await {
+                self.begin_anew();
+                return Ok(());
+            }
             self.sweep().await;
             self.is_full.set(false);
             self.tell.set(true);
@@ -204,7 +197,7 @@ impl<S: Source> Follower<S> {
             self.directory.changes().room().await;
         }
         let (load, tell) = (self.load.get(), self.tell.get());
-        let apply = |item: &S::Item| S::apply(&self.directory, item, load, tell);
+        let apply = |item: &S| item.apply(&self.directory, load, tell);
         let malformed = page.items.iter().filter(|item| !apply(item)).count();
         self.cursor.replace(Some(page.cursor));
         if malformed > 0 {
@@ -213,9 +206,39 @@ impl<S: Source> Follower<S> {
         Ok(page.has_more)
     }
 
+    /// Whether what a full read did not name may be taken away. What was never read whole is nothing to
+    /// compare with.
+    async fn is_believed(&self) -> bool {
+        let metrics = self.directory.metrics();
+        let (mut named, mut left) = (0, 0);
+        for shard in 0..self.directory.store().shards() {
+            let counted = self.directory.store().named_and_left(shard, S::FEED, self.load.get());
+            named += counted.0;
+            left += counted.1;
+            yield_now().await;
+        }
+        if !self.tell.get() || !self.caution.is_too_little(named, named + left) {
+            self.shrunken_since.set(None);
+            metrics.set_shrunken(S::FEED, false);
+            return true;
+        }
+        let since = self.shrunken_since.get().unwrap_or_else(Instant::now);
+        let is_old = self.shrunken_since.replace(Some(since)).is_some();
+        if is_old && since.elapsed() >= self.caution.believed_after {
+            tracing::error!(feed = ?S::FEED, named, left, "a full read that shrank is believed");
+            self.shrunken_since.set(None);
+            metrics.set_shrunken(S::FEED, false);
+            return true;
+        }
+        if !is_old {
+            tracing::error!(feed = ?S::FEED, named, left, "a full read shrank: it is not believed yet");
+        }
+        metrics.loaded(S::FEED, "shrunken");
+        metrics.set_shrunken(S::FEED, true);
+        false
+    }
+
     fn begin_anew(&self) {
-        tracing::warn!(feed = ?S::FEED, "our cursor is refused: everything is read anew");
-        self.directory.metrics().loaded(S::FEED, "refused");
         self.cursor.replace(None);
         self.load.set(self.load.get().wrapping_add(1));
         self.is_full.set(true);
@@ -244,6 +267,8 @@ impl<S: Source> Follower<S> {
                 read = self.read_to_end() => read,
             };
             pause = match read {
+                // A full read is much.
+                Ok(()) if self.shrunken_since.get().is_some() => usual * RARELY,
                 Ok(()) => usual,
                 Err(error) => {
                     tracing::debug!(feed = ?S::FEED, %error, "a cache could not be refreshed");

@@ -13,8 +13,8 @@ use super::{Directory, DirectoryMetrics, DirectorySettings};
 use crate::platform::background::Background;
 use crate::platform::error::{Error, Result};
 use crate::platform::shutdown::Shutdown;
-use crate::upstreams::driver_categories::DriverCategories;
-use crate::upstreams::driver_profiles::DriverProfiles;
+use crate::upstreams::driver_categories::{DriverCategories, DriverCategory};
+use crate::upstreams::driver_profiles::{DriverProfiles, Profile};
 use crate::upstreams::updates::UpdatesError;
 
 /// After a dump was read, so long is waited for what changed since.
@@ -68,8 +68,8 @@ impl Directory {
 /// The only one that changes the directory.
 struct Keeper {
     directory: Directory,
-    profiles: Follower<DriverProfiles>,
-    categories: Follower<DriverCategories>,
+    profiles: Follower<Profile>,
+    categories: Follower<DriverCategory>,
     settings: DirectorySettings,
     origin: String,
 }
@@ -86,10 +86,10 @@ impl Keeper {
             None => (empty(asked_for, metrics), None),
         };
         let mark = |feed| head.as_ref().map(|head| head.mark(feed));
-        let page = settings.page;
         let (profiles, categories) = (mark(Feed::Profiles), mark(Feed::Categories));
-        let profiles = Follower::new(sources.profiles, directory.clone(), page, profiles);
-        let categories = Follower::new(sources.categories, directory.clone(), page, categories);
+        let profiles = Follower::new(sources.profiles, directory.clone(), &settings, profiles);
+        let categories =
+            Follower::new(sources.categories, directory.clone(), &settings, categories);
         let keeper = Self { directory, profiles, categories, settings, origin: sources.origin };
         if head.is_some() {
             keeper.catch_up().await;

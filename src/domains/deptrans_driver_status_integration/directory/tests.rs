@@ -13,8 +13,8 @@ use super::refresh::Source;
 use super::store::Feed;
 use super::{Directory, DirectoryMetrics, DriverKey, License};
 use crate::platform::telemetry::metrics::Metrics;
-use crate::upstreams::driver_categories::{DriverCategories, DriverCategory};
-use crate::upstreams::driver_profiles::{DriverProfiles, Profile};
+use crate::upstreams::driver_categories::DriverCategory;
+use crate::upstreams::driver_profiles::Profile;
 
 const ORIGIN: &str = "http://here";
 const CATEGORIES: [&str; 4] = ["econom", "comfort", "vip", "cargo"];
@@ -98,14 +98,14 @@ impl Rig {
     fn profile(&self, (park, driver): &Key, license: Option<&String>, is_deleted: bool) {
         let (park_id, driver_id) = (park.clone(), driver.clone());
         let item = Profile { park_id, driver_id, license_pd_id: license.cloned(), is_deleted };
-        assert!(DriverProfiles::apply(&self.directory, &item, self.load, true));
+        assert!(item.apply(&self.directory, self.load, true));
     }
 
     fn categories(&self, (park, driver): &Key, list: &[&str], is_deleted: bool) {
         let (park_id, driver_id) = (park.clone(), driver.clone());
         let categories = list.iter().map(|name| (*name).to_owned()).collect();
         let item = DriverCategory { park_id, driver_id, categories, is_deleted };
-        assert!(DriverCategories::apply(&self.directory, &item, self.load, true));
+        assert!(item.apply(&self.directory, self.load, true));
     }
 
     fn sweep<S: Source>(&self) {
@@ -128,14 +128,14 @@ impl Rig {
                 for (key, license) in all {
                     self.profile(key, license.as_ref(), false);
                 }
-                self.sweep::<DriverProfiles>();
+                self.sweep::<Profile>();
             }
             Step::AllCategories(all) => {
                 self.load += 1;
                 for (key, list) in all {
                     self.categories(key, list, false);
                 }
-                self.sweep::<DriverCategories>();
+                self.sweep::<DriverCategory>();
             }
             Step::Restart => self.restart(),
         }
@@ -334,9 +334,9 @@ fn items_whose_ids_are_none_are_passed_over() {
         is_deleted: false,
     };
     for (park, driver) in [("", "d"), ("p", ""), ("p", "with space"), ("p", &"x".repeat(65))] {
-        assert!(!DriverProfiles::apply(&directory, &item(park, driver, "l"), 1, true));
+        assert!(!item(park, driver, "l").apply(&directory, 1, true));
     }
-    assert!(DriverProfiles::apply(&directory, &item("p", "d", "no id"), 1, true));
+    assert!(item("p", "d", "no id").apply(&directory, 1, true));
     assert_eq!(directory.license("p", "d"), License::Without);
     assert_eq!(directory.sizes().profiles, 1);
 }

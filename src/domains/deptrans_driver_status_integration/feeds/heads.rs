@@ -6,14 +6,11 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
-
 use super::numbers::{Feed, HEADS};
 use super::store;
 use crate::platform::context::Context;
-use crate::platform::database::{Database, Signal};
+use crate::platform::database::{Database, Follower};
 use crate::platform::error::Result;
-use crate::platform::shutdown::Shutdown;
 
 /// One look takes no longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -77,44 +74,11 @@ impl Heads {
             Feed::Statuses => &self.statuses,
         }
     }
+}
 
-    /// Follows notifications, and looks every `look_every`, until the process stops.
-    pub async fn keep(&self, database: Database, look_every: Duration, stop: Shutdown) {
-        let mut notifications = database.subscribe(HEADS);
-        let mut told = false;
-        let mut looks_at = tokio::time::Instant::now();
-        loop {
-            let looks = tokio::select! {
-                () = stop.wait() => return,
-                signal = notifications.next() => match signal {
-                    None => return,
-                    Some(Signal::Notified(payload)) => {
-                        self.notified(&payload);
-                        false
-                    }
-                    Some(Signal::MayHaveMissed) => true,
-                },
-                () = sleep_until(looks_at) => true,
-            };
-            if !looks {
-                continue;
-            }
-            looks_at = tokio::time::Instant::now() + look_every;
-            match self.look(&database).await {
-                Ok(()) => {
-                    if std::mem::take(&mut told) {
-                        tracing::info!("the heads of the update feeds are known again");
-                    }
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        let (code, cause) = (error.code(), error.chain());
-                        tracing::warn!(code, cause, "the heads of the update feeds are not known");
-                    }
-                }
-            }
-        }
-    }
+impl Follower for Heads {
+    const CHANNEL: &'static str = HEADS;
+    const WHAT: &'static str = "heads of the update feeds";
 
     /// The payload is the feed's name, a space and its last number.
     fn notified(&self, payload: &str) {

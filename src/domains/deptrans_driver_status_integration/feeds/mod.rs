@@ -24,6 +24,8 @@ use tokio::runtime::Handle;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::cursor::Position;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use self::cursor::fuzz;
 use self::heads::Heads;
 pub(super) use self::metrics::FeedsMetrics;
 use self::model::{Profile, Profiles, Shown};
@@ -67,7 +69,7 @@ impl Feeds {
         let heads = Arc::new(Heads::new(settings.fresh()));
         let (kept, look) = (Arc::clone(&heads), settings.look());
         let (pool, stop) = (database.clone(), platform.shutdown.clone());
-        platform.runtime.spawn(async move { kept.keep(pool, look, stop).await });
+        platform.runtime.spawn(async move { pool.follow(&*kept, look, &stop).await });
         platform.runtime.spawn(tombstones::forget(
             database.clone(),
             settings.tombstone_days,

@@ -254,7 +254,7 @@ impl Inner {
         let Some(text) =
             self.seal.open(&sealed, ABOUT).ok().and_then(|t| String::from_utf8(t).ok())
         else {
-            tracing::warn!("the stored token of KRT cannot be opened with secrets.token_key");
+            tracing::warn!("the stored token of KRT cannot be opened with the keys of [secrets]");
             return None;
         };
         let now = Instant::now();

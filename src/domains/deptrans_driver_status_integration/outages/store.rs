@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff_diesel::{NullableTimestamp, Timestamp as SqlTimestamp, ToDiesel as _};
 use serde::Serialize;
 
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Moment};
 use crate::platform::error::Result;
 
 /// While an outage lasts, its queue is counted so often by one of the instances, in seconds.
@@ -44,7 +44,7 @@ pub(super) struct Outage {
 }
 
 /// Where a page ended.
-pub(super) type Position = (Timestamp, i64);
+pub(super) type Position = (Moment, i64);
 
 const LIST: &str = "SELECT id, from_at, to_at, longest_queue, superseded, caught_up_at \
      FROM deptrans.krt_outages WHERE $1 IS NULL OR (from_at, id) < ($1, $2) \
@@ -58,7 +58,7 @@ pub(super) async fn list(
 ) -> Result<(Vec<Outage>, Option<Position>)> {
     let (before_at, before_id) = before.unzip();
     let mut items: Vec<Outage> = diesel::sql_query(LIST)
-        .bind::<Nullable<Timestamptz>, _>(before_at.map(|at: Timestamp| at.to_diesel()))
+        .bind::<Nullable<Timestamptz>, _>(before_at.map(|at: Moment| at.0.to_diesel()))
         .bind::<Nullable<BigInt>, _>(before_id)
         .bind::<BigInt, _>(i64::from(limit) + 1)
         .load(connection)
@@ -66,7 +66,7 @@ pub(super) async fn list(
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let is_more = items.len() > limit;
     items.truncate(limit);
-    let next = items.last().filter(|_| is_more).map(|last| (last.from_at, last.id));
+    let next = items.last().filter(|_| is_more).map(|last| (Moment(last.from_at), last.id));
     Ok((items, next))
 }
 

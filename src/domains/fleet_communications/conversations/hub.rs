@@ -11,21 +11,17 @@ use std::time::Duration;
 use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::RunQueryDsl;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 
 use super::settings::ConversationSettings;
 use super::store::WAKE_UPS;
 use crate::platform::context::Context;
-use crate::platform::database::{Database, Signal, prepared_statement};
+use crate::platform::database::{Database, Follower, prepared_statement};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::ParkId;
-use crate::platform::shutdown::Shutdown;
 use crate::platform::telemetry::metrics::IntGauge;
 
 /// One look takes no longer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// After a look that failed, the next.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Clients that find no room come back after this.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -106,45 +102,14 @@ impl Hub {
         }
     }
 
-    /// Wakes streams until the process stops.
-    pub async fn run(self: Arc<Self>, database: Database, look_every: Duration, stop: Shutdown) {
-        let mut notifications = database.subscribe(WAKE_UPS);
-        let mut told = false;
-        let mut looks_at = Instant::now() + look_every;
-        loop {
-            let looks = tokio::select! {
-                () = stop.wait() => return,
-                signal = notifications.next() => match signal {
-                    None => return,
-                    Some(Signal::Notified(payload)) => {
-                        self.notified(&payload);
-                        false
-                    }
-                    Some(Signal::MayHaveMissed) => true,
-                },
-                () = sleep_until(looks_at) => true,
-            };
-            if !looks {
-                continue;
-            }
-            let pause = match self.look(&database).await {
-                Ok(()) => {
-                    if std::mem::take(&mut told) {
-                        tracing::info!("event streams go on");
-                    }
-                    look_every
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        let (code, cause) = (error.code(), error.chain());
-                        tracing::warn!(code, cause, "event streams wait for the database");
-                    }
-                    PAUSE.min(look_every)
-                }
-            };
-            looks_at = Instant::now() + pause;
-        }
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Follower for Hub {
+    const CHANNEL: &'static str = WAKE_UPS;
+    const WHAT: &'static str = "conversation streams";
 
     /// The payload is the event's number, a space and the park.
     fn notified(&self, payload: &str) {
@@ -170,10 +135,6 @@ impl Hub {
             self.raise(&park, seq);
         }
         Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

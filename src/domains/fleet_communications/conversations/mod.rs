@@ -58,9 +58,9 @@ impl Conversations {
         tools.tasks.every("fleet_communications_clean_events", cleaning::EVERY, || CleanEvents {});
 
         let hub = Hub::new(settings, tools.metrics.streams.clone());
-        let waking =
-            Arc::clone(&hub).run(database.clone(), settings.look(), platform.shutdown.clone());
-        platform.runtime.spawn(waking);
+        let (watched, look) = (Arc::clone(&hub), settings.look());
+        let (pool, stop) = (database.clone(), platform.shutdown.clone());
+        platform.runtime.spawn(async move { pool.follow(&*watched, look, &stop).await });
         let reader = Reader::new(database.clone());
         Self { hub, reader, shutdown: platform.shutdown.clone(), tools }
     }

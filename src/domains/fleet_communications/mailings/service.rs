@@ -59,7 +59,7 @@ impl Mailings {
         let guard = Guard { call, domain: NAME, subject: None };
         let work = async |connection: &mut Connection| {
             let park = &asker.park;
-            let send_at = self.due(order.send_at)?;
+            let send_at = self.due(connection, order.send_at).await?;
             let (template_id, message, filter) = of_template(connection, asker, &order).await?;
             let id = Uuid::now_v7().to_string();
             let status =
@@ -90,10 +90,15 @@ impl Mailings {
         Ok(ordered)
     }
 
-    /// When a mailing is to go out; `None`: at once.
-    fn due(&self, send_at: Option<Timestamp>) -> Result<Option<Timestamp>> {
+    /// When a mailing is to go out; `None`: at once. By the clock that its task will wait by: this
+    /// machine's may be wrong, and would send it early.
+    async fn due(
+        &self,
+        connection: &mut Connection,
+        send_at: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>> {
         let Some(at) = send_at else { return Ok(None) };
-        let now = Timestamp::now();
+        let now = store::now(connection).await?;
         let days = SignedDuration::from_hours(24 * i64::from(self.tools.settings.schedule_days));
         let ahead = at.duration_since(now);
         if ahead < -TOO_LATE {

@@ -11,7 +11,7 @@ use super::chunks::Pending;
 use super::model::{
     CancelOutcome, DriverStatus, Filter, HistoryQuery, MailingStatus, MailingView, Recipients,
 };
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Moment};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::{OpaqueId, ParkId};
 
@@ -85,7 +85,7 @@ impl MailingRow {
     }
 
     pub fn position(&self) -> HistoryPosition {
-        (self.created_at.to_jiff(), self.id.clone())
+        (Moment(self.created_at.to_jiff()), self.id.clone())
     }
 
     /// What a cancellation stopped: the counts add up to all who are selected, less those whose app
@@ -123,7 +123,7 @@ impl MailingRow {
 }
 
 /// Where a page of the history ended.
-pub(super) type HistoryPosition = (Timestamp, String);
+pub(super) type HistoryPosition = (Moment, String);
 
 /// A mailing to be stored.
 pub(super) struct NewMailing<'a> {
@@ -134,6 +134,19 @@ pub(super) struct NewMailing<'a> {
     pub send_at: Option<Timestamp>,
     pub message: &'a str,
     pub filter: &'a Filter,
+}
+
+#[derive(QueryableByName)]
+struct Now {
+    #[diesel(sql_type = Timestamptz)]
+    now: SqlTimestamp,
+}
+
+/// The time of the database.
+pub(super) async fn now(connection: &mut Connection) -> Result<Timestamp> {
+    let query = diesel::sql_query("SELECT clock_timestamp() AS now");
+    let row: Now = query.get_result(connection).await?;
+    Ok(row.now.to_jiff())
 }
 
 const INSERT: &str = "INSERT INTO fleet_communications.mailings (park_id, id, template_id, \
@@ -249,7 +262,7 @@ pub(super) async fn history(
         .bind::<Nullable<Timestamptz>, _>(query.to.map(ToDiesel::to_diesel))
         .bind::<Nullable<Text>, _>(query.template_id.as_ref().map(OpaqueId::as_str))
         .bind::<Nullable<Text>, _>(query.status.map(MailingStatus::as_str))
-        .bind::<Nullable<Timestamptz>, _>(after_at.map(ToDiesel::to_diesel))
+        .bind::<Nullable<Timestamptz>, _>(after_at.map(|at: Moment| at.0.to_diesel()))
         .bind::<Nullable<Text>, _>(after_id)
         .bind::<BigInt, _>(i64::from(limit) + 1)
         .load(connection)

@@ -3,7 +3,6 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
-use jiff::Timestamp;
 use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,8 +11,8 @@ use super::model::{DriverStatus, Filter, TemplateEdit, TemplateView};
 use super::service::{Asker, Mailings};
 use crate::domains::fleet_communications::NAME;
 use crate::platform::conditions::{ExpectedVersion, IdempotentCall};
-use crate::platform::database::Connection;
 use crate::platform::database::idempotency::Guard;
+use crate::platform::database::{Connection, Moment};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::ParkId;
 
@@ -60,7 +59,7 @@ struct Listed {
 }
 
 /// Where a page of templates ended.
-pub(super) type TemplatePosition = (Timestamp, String);
+pub(super) type TemplatePosition = (Moment, String);
 
 impl TemplateRow {
     pub fn filter(&self) -> Filter {
@@ -73,7 +72,7 @@ impl TemplateRow {
     }
 
     fn position(&self) -> TemplatePosition {
-        (self.created_at.to_jiff(), self.id.clone())
+        (Moment(self.created_at.to_jiff()), self.id.clone())
     }
 
     fn versioned(self) -> Versioned {
@@ -263,7 +262,7 @@ async fn list(
     let (after_at, after_id) = after.unzip();
     let rows = diesel::sql_query(LIST)
         .bind::<Text, _>(park.as_str())
-        .bind::<Nullable<Timestamptz>, _>(after_at.map(ToDiesel::to_diesel))
+        .bind::<Nullable<Timestamptz>, _>(after_at.map(|at: Moment| at.0.to_diesel()))
         .bind::<Nullable<Text>, _>(after_id)
         .bind::<BigInt, _>(i64::from(limit) + 1)
         .bind::<BigInt, _>(PAGE_BYTES)

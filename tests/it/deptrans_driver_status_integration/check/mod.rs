@@ -1,5 +1,6 @@
 //! Checks of drivers.
 
+mod batching;
 mod cases;
 mod failures;
 mod positions;

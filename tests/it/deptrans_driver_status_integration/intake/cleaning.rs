@@ -1,8 +1,7 @@
 //! What rested for long goes; what waits stays.
 
 use super::{DOMAIN, event};
-use crate::support::app::TestApp;
-use crate::support::app::{configuration, start_sandbox};
+use crate::support::app::{TOKEN_KEY, TestApp, configuration, start_sandbox};
 use crate::support::eventually;
 use crate::support::kafka::Kafka;
 use crate::support::process::run;
@@ -73,6 +72,9 @@ async fn an_operator_lists_shows_and_discards_dead_letters() {
     let other_key = format!("{config}\n").replace("dGVzdC10ZXN0", "ZGVzdC10ZXN0");
     let refused = run(&["dead-letters", "show", id], &other_key, &[]);
     assert!(refused.code() == Some(1) && !refused.output().contains("event\n"), "{refused:?}");
+    let previous = [("FLEET__SECRETS__PREVIOUS_TOKEN_KEYS", TOKEN_KEY)];
+    let opened = run(&["dead-letters", "show", id], &other_key, &previous);
+    assert_eq!(opened.stdout, shown.stdout, "the key that was changed still opens it");
     assert_eq!(cli(&["show", &Uuid::nil().to_string()]).code(), Some(1));
     assert_eq!(cli(&["discard"]).code(), Some(1), "it wants to be told which");
     assert!(cli(&["discard", id]).stdout.starts_with("1 discarded"));

@@ -1,4 +1,4 @@
-"""Measures P1, P2, P9 and P10 of docs/performance.md; called by run.sh."""
+"""Measures P1, P2, P9 and P10 of docs/performance.md; called by parts/customers.sh."""
 
 import glob
 import json
@@ -12,6 +12,7 @@ from statistics import median
 
 import statement
 from processes import TOKEN, Server, family_cpu_ms
+from report import row
 
 WORK, ROWS, POSTMASTER = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 QUICK = bool(os.environ.get("QUICK"))
@@ -192,14 +193,12 @@ def ratios(results, way, limit, field="per_second"):
     return [own[field] / other[field] for own, other in zip(results[way], results[limit])]
 
 
-def row(figure, value, limit="", ratio="", goal="", cpu="", latency=""):
-    return figure, value, limit, ratio, goal, cpu, latency
-
-
 def told(results):
     """CPU and latency of one of the server's ways."""
-    cpu = f"{middle(results, 'server_cpu'):.1f} + {middle(results, 'postgres_cpu'):.1f}"
-    return cpu, f"{middle(results, 'p50_ms'):.2f} / {middle(results, 'p99_ms'):.2f}"
+    return {
+        "cpu": f"{middle(results, 'server_cpu'):.1f} + {middle(results, 'postgres_cpu'):.1f}",
+        "latency": f"{middle(results, 'p50_ms'):.2f} / {middle(results, 'p99_ms'):.2f}",
+    }
 
 
 def rate(results):
@@ -212,43 +211,38 @@ def ratio_text(values):
 
 def table(reads, writes, feet, sizes):
     server, livez = reads["server"], reads["livez"]
-    over = [a["server_cpu"] - b["server_cpu"] for a, b in zip(server, livez)]
+    of_lookup = ratios(reads, "server", "pgbench -c 8")
+    row("P1 lookup by id, 64 connections", server=rate(server), limit=f"pgbench -c 8: {rate(reads['pgbench -c 8'])}",
+        ratio=ratio_text(of_lookup), goal="≥ 1.05", met=median(of_lookup) >= 1.05, **told(server))
+    row("   beside pipelining", limit=f"pgbench -c 2, pipeline of 10: {rate(reads['pgbench -c 2, pipeline 10'])}",
+        ratio=ratio_text(ratios(reads, "server", "pgbench -c 2, pipeline 10")))
+    row("   the same middleware, no work (/livez)", server=rate(livez), **told(livez))
+    over = median(a["server_cpu"] - b["server_cpu"] for a, b in zip(server, livez))
+    row("   CPU of a lookup over that", server=f"{over:.1f} ms / 1 000", goal="≤ 15 ms", met=over <= 15)
+    of_upsert = ratios(writes, "server", "pgbench -c 32")
+    row("P2 upsert, 64 connections", server=rate(writes["server"]), limit=f"pgbench -c 32: {rate(writes['pgbench -c 32'])}",
+        ratio=ratio_text(of_upsert), goal="≥ 1.6", met=median(of_upsert) >= 1.6, **told(writes["server"]))
     alone, limit = writes["server, alone"], writes["pgbench -c 1"]
+    of_alone = ratios(writes, "server, alone", "pgbench -c 1", "p50_ms")
+    row("   a lone caller's p50", server=f"{middle(alone, 'p50_ms'):.2f} ms", limit=f"pgbench -c 1: {middle(limit, 'p50_ms'):.2f} ms",
+        ratio=ratio_text(of_alone), goal="≤ 1.3", met=median(of_alone) <= 1.3, **told(alone))
+    ready = median(feet["ready_ms"])
+    row("P9 start to ready", server=f"{ready:.0f} ms, most {max(feet['ready_ms']):.0f}", goal="≤ 300 ms", met=ready <= 300)
+    row("   memory at rest, after load", goal="≤ 30 MB at rest", met=feet["idle_mb"] <= 30,
+        memory=f"{feet['idle_mb']:.0f} MB, {feet['loaded_mb']:.0f} MB")
+    row("   binary, stand-ins included", server=f"{feet['binary_mb']:.1f} MB")
     heap, options = sizes.pop("heap"), sizes.pop("heap, all with options")
     indices = sum(sizes.values())
-    rows = [row("figure", "server", "limit", "ratio", "goal", "CPU ms/1000", "p50 / p99 ms")]
-    rows += [
-        row("P1 lookup", rate(server), f"pgbench -c 8: {rate(reads['pgbench -c 8'])}",
-            ratio_text(ratios(reads, "server", "pgbench -c 8")), "≥ 1.05", *told(server)),
-        row("", "", f"-c 2, pipeline 10: {rate(reads['pgbench -c 2, pipeline 10'])}",
-            ratio_text(ratios(reads, "server", "pgbench -c 2, pipeline 10"))),
-        row("   HTTP only (/livez)", rate(livez), "", "", "", *told(livez)),
-        row("   CPU over HTTP only", f"{median(over):.1f} ms", "", "", "≤ 15 ms"),
-        row("P2 upsert", rate(writes["server"]), f"pgbench -c 32: {rate(writes['pgbench -c 32'])}",
-            ratio_text(ratios(writes, "server", "pgbench -c 32")), "≥ 1.6", *told(writes["server"])),
-        row("   a lone caller's p50", f"{middle(alone, 'p50_ms'):.2f} ms",
-            f"pgbench -c 1: {middle(limit, 'p50_ms'):.2f} ms",
-            ratio_text(ratios(writes, "server, alone", "pgbench -c 1", "p50_ms")), "≤ 1.3", *told(alone)),
-        row("P9 start to ready", f"{median(feet['ready_ms']):.0f} ms", "", f"most {max(feet['ready_ms']):.0f} ms", "≤ 300 ms"),
-        row("   memory idle", f"{feet['idle_mb']:.0f} MB", "", "", "≤ 30 MB"),
-        row("   memory after load", f"{feet['loaded_mb']:.0f} MB"),
-        row("   binary", f"{feet['binary_mb']:.1f} MB"),
-    ]
-    gigabyte = 1e9 * ROWS / 5e6
     for name, size in {"heap": heap, **sizes}.items():
-        rows.append(row(f"P10 {name.removeprefix('fleet_customers.')}", f"{size / 1e6:,.0f} MB", "", f"{size / ROWS:.1f} B a row"))
+        row(f"P10 {name.removeprefix('fleet_customers.')}", server=f"{size / 1e6:,.0f} MB", ratio=f"{size / ROWS:.1f} B a row")
     for name, size in {"total": heap + indices, "total, all with options": options + indices}.items():
-        rows.append(row(f"P10 {name}", f"{size / 1e6:,.0f} MB", f"{size / 2**30:.3f} GiB", f"{size / gigabyte:.3f} ({size / ROWS:.1f} B a row)", "< 1 (1 GB for 5 M)"))
-    widths = [max(len(line[column]) for line in rows) for column in range(7)]
-    for line in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        share = size / (1e9 * ROWS / 5e6)
+        judged = name == "total"
+        row(f"P10 {name}, {ROWS:,} customers", server=f"{size / 1e6:,.0f} MB", ratio=f"{share:.3f} of the goal",
+            goal="1 GB for 5 M" if judged else "", met=share < 1 if judged else None)
 
 
 def main():
-    others = os.getloadavg()[0]
-    settings = {name: value for name, value in sql(
-        "SELECT name, setting || coalesce(unit, '') FROM pg_settings WHERE name IN"
-        " ('server_version', 'shared_buffers', 'synchronous_commit', 'max_wal_size')")}
     say("P9 footprint")
     feet = footprint()
     server = Server(WORK)
@@ -260,15 +254,11 @@ def main():
     finally:
         server.stop()
     sizes = {name: int(size) for name, size in sql("SELECT name, bytes FROM bench.sizes")}
-    machine = {"cores": os.cpu_count(), "load_before": others, "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9}
-    everything = {"customers": ROWS, "machine": machine, "postgresql": settings,
-                  "p1": reads, "p2": writes, "p9": feet, "p10": sizes}
-    with open(f"{WORK}/results.json", "w", encoding="utf-8") as file:
+    everything = {"customers": ROWS, "p1": reads, "p2": writes, "p9": feet, "p10": sizes}
+    with open(f"{WORK}/customers.json", "w", encoding="utf-8") as file:
         json.dump(everything, file, indent=1)
-    print(f"\n{ROWS:,} customers; {machine['cores']} cores shared by all, {machine['memory_gb']:.0f} GB;"
-          f" load average {others:.1f} before; PostgreSQL {settings['server_version'].split()[0]};"
-          f" CPU is that of the server + of PostgreSQL\n")
     table(reads, writes, feet, dict(sizes))
 
 
-main()
+if __name__ == "__main__":
+    main()

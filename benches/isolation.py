@@ -1,0 +1,272 @@
+"""Measures what trouble in one domain does to the other four: its tables locked, its upstream hanging, its broker
+gone, each with many callers who wait. The p99 of the others stands beside theirs in quiet, in the same run.
+
+One process serves all five domains. The others are called at an even pace that leaves the machine idle most of
+the time, so that what is measured is waiting, not a share of the cores. Called by parts/isolation.sh.
+"""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from statistics import median
+
+from processes import TOKEN, Server, StandIns
+from report import row
+
+WORK, DATABASE, BROKER_PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+QUICK = bool(os.environ.get("QUICK"))
+ROUNDS, SECONDS = (3, 4) if QUICK else (7, 8)
+PORT = int(os.environ["BENCH_PORT"]) + 30
+STAND_INS, KAFKA = f"127.0.0.1:{PORT}", f"127.0.0.1:{PORT + 1}"
+GOAL = 1.10
+# Who is called by neighbours: connections, and the pause between two calls of each.
+CALM = (4, 8)
+# Those who call the domain in trouble; they wait most of the time, and come back after a pause.
+TROUBLED = (100, 500)
+
+CUSTOMERS, ORDERS, COMMUNICATIONS = "fleet-customers", "fleet-orders-manager", "fleet-communications"
+DEPTRANS, SCOOTERS = "deptrans-driver-status-integration", "scooter-accumulator"
+UPSTREAMS = {
+    "personal": "personal", "int_api": "int-api", "fleet_parks": "fleet-parks", "parks": "parks", "feeds": "feeds",
+    "driver_profiles": "driver-profiles", "driver_categories": "driver-categories-api",
+    "driver_trackstory": "driver-trackstory", "krt": "krt",
+}
+KEYS = [{"park_id": "park-1", "personal_phone_id": f"{n:032x}"} for n in range(100)]
+DRIVERS = [{"park_id": "park-1", "driver_id": f"5a28ac97a70cdb35{n:016x}"} for n in range(20)]
+ROUTE = [{"lat": 55.75, "lon": 37.61}, {"lat": 55.8, "lon": 37.5}]
+# What each domain is asked: pooled connections, lanes and upstreams.
+CALLS = {
+    CUSTOMERS: [
+        f"GET /{CUSTOMERS}/dispatcher/v1/customers?limit=20",
+        *(f"POST /{CUSTOMERS}/internal/v1/customers/retrieve " + json.dumps({"customers": [key]}) for key in KEYS[:3]),
+    ],
+    ORDERS: [f"POST /{ORDERS}/dispatcher/v1/orders/estimate " + json.dumps({"route": ROUTE, "classes": ["econom"]})],
+    COMMUNICATIONS: [f"GET /{COMMUNICATIONS}/dispatcher/v1/mailing-templates"],
+    DEPTRANS: [f"POST /{DEPTRANS}/internal/v1/drivers/check " + json.dumps({"drivers": DRIVERS})],
+    SCOOTERS: [f"GET /{SCOOTERS}/internal/v1/cabinets?near=55.7,37.6&radius_m=5000", f"GET /{SCOOTERS}/internal/v1/cabinets/c-1"],
+}
+
+
+def say(text):
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+class Wrk:
+    """Calls a domain for some seconds."""
+
+    def __init__(self, server, requests, pace, seconds):
+        connections, pause = pace
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".requests", encoding="utf-8")
+        self.file.write("\n".join(requests) + "\n")
+        self.file.flush()
+        self.process = subprocess.Popen(
+            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", "benches/paced.lua"]
+            + [f"http://{server.address}", "--", self.file.name, TOKEN, str(pause)],
+            stdout=subprocess.PIPE, text=True,
+        )
+
+    def result(self):
+        out, _ = self.process.communicate()
+        self.file.close()
+        return json.loads(re.search(r"^RESULT (.*)$", out, re.M)[1])
+
+
+class Locked:
+    """A session that holds tables locked."""
+
+    def __init__(self, domain, *tables):
+        self.domain, self.title, self.tables = domain, f"tables of {domain} locked", tables
+        self.callers = CALLS[domain]
+
+    def begin(self):
+        self.session = subprocess.Popen(
+            [os.environ["PGBENCH"].replace("pgbench", "psql"), "-qAt", DATABASE], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.session.stdin.write(f"BEGIN;\nLOCK TABLE {', '.join(self.tables)};\nSELECT 'locked';\n")
+        self.session.stdin.flush()
+        if self.session.stdout.readline().strip() != "locked":
+            raise SystemExit(f"error: cannot lock {self.tables}")
+
+    def end(self):
+        self.session.communicate("ROLLBACK;\n")
+
+
+class Hanging:
+    """A stand-in that takes requests and never answers."""
+
+    def __init__(self, domain, stand_in, callers):
+        self.domain, self.title, self.stand_in = domain, f"{stand_in} hangs for {domain}", stand_in
+        self.callers = callers
+
+    def begin(self):
+        stand_in_call("PUT", f"/__sandbox/faults/{self.stand_in}", {"kind": "hang"})
+
+    def end(self):
+        stand_in_call("DELETE", f"/__sandbox/faults/{self.stand_in}")
+
+
+class Gone:
+    """A broker whose process stands still: connections stay, and nothing comes."""
+
+    def __init__(self, domain, title, process, callers):
+        self.domain, self.title, self.process, self.callers = domain, title, process, callers
+
+    def begin(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def end(self):
+        self.process.send_signal(signal.SIGCONT)
+
+
+def stand_in_call(method, path, body=None, address=STAND_INS):
+    connection = http.client.HTTPConnection(address, timeout=10)
+    connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    if answer.status >= 300:
+        raise SystemExit(f"error: {method} {path}: {answer.status} {text[:300]}")
+    return text
+
+
+def until(what, holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"error: did not come true: {what}")
+        time.sleep(0.05)
+
+
+def listens(address):
+    host, port = address.split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def mosquitto():
+    config = f"{WORK}/mosquitto.conf"
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(f"listener {BROKER_PORT} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nlog_type error\n")
+    process = subprocess.Popen([shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", config], stderr=subprocess.DEVNULL)
+    until("the broker listens", lambda: listens(f"127.0.0.1:{BROKER_PORT}"))
+    return process
+
+
+def configuration(stand_ins, brokers):
+    text = stand_ins.upstreams(**UPSTREAMS)
+    text += '[secrets]\ntoken_key = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI="\n'
+    text += f"[mqtt]\nurl = 'mqtt://127.0.0.1:{BROKER_PORT}'\n[kafka]\nbrokers = '{brokers}'\n"
+    return text + f"[{DEPTRANS.replace('-', '_')}.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n"
+
+
+def prepare(server):
+    for key in KEYS:
+        server.call("POST", f"/{CUSTOMERS}/internal/v1/customers/upsert", {**key, "ordered_at": "2026-11-20T10:00:00Z"})
+    for number in range(20):
+        body = {"id": f"c-{number}", "lat": 55.7, "lon": 37.6, "cell_count": 20}
+        server.call("POST", f"/{SCOOTERS}/internal/v1/cabinets", body)
+
+
+def measure(server, trouble, troubled):
+    """The neighbours' latencies, with the trouble or without."""
+    callers = None
+    if troubled:
+        trouble.begin()
+        if trouble.callers:
+            callers = Wrk(server, trouble.callers, TROUBLED, SECONDS + 2)
+    time.sleep(1.5)
+    try:
+        neighbours = {name: Wrk(server, calls, CALM, SECONDS) for name, calls in CALLS.items() if name != trouble.domain}
+        results = {name: wrk.result() for name, wrk in neighbours.items()}
+    finally:
+        if troubled:
+            trouble.end()
+            if callers:
+                callers.result()
+    for name, result in results.items():
+        if not result["requests"] or (result["failed"] and not troubled):
+            raise SystemExit(f"error: {result['failed']} of {result['requests']} requests to {name} failed in quiet")
+    return results
+
+
+def settle(server, calls):
+    """What was in trouble is well again: every domain answers, and no breaker is open. A breaker closes when
+    somebody calls."""
+    def is_well():
+        Wrk(server, calls, (1, 50), 1).result()
+        rows = json.loads(server.call("GET", "/readyz")[1])
+        return all(one["status"] == "ok" for one in rows["domains"] + rows["dependencies"])
+    until("everything is well again", is_well)
+
+
+def told(trouble, rounds):
+    worst = []
+    for name in rounds[0]["quiet"]:
+        ratio = median(one["trouble"][name]["p99_ms"] / one["quiet"][name]["p99_ms"] for one in rounds)
+        failed = sum(one["trouble"][name]["failed"] for one in rounds)
+        worst.append((ratio, failed, name))
+    middle = lambda phase, name, field: median(one[phase][name][field] for one in rounds)
+    ratio, _, name = max(worst)
+    failed = sum(one[1] for one in worst)
+    row(f"isolation: {trouble.title}", server=f"p99 of {name} (the worst of four): {middle('trouble', name, 'p99_ms'):.2f} ms; {failed} refused",
+        limit=f"in quiet: {middle('quiet', name, 'p99_ms'):.2f} ms", ratio=f"{ratio:.2f}", goal=f"< {GOAL:.2f}, none refused",
+        met=ratio < GOAL and failed == 0,
+        latency=f"{middle('trouble', name, 'p50_ms'):.2f} / {middle('trouble', name, 'p99_ms'):.2f}")
+
+
+def main():
+    os.makedirs(f"{WORK}/kafka", exist_ok=True)
+    outside = StandIns(WORK, f"{WORK}/fleet", STAND_INS, "--kafka", "none", "--drivers", "1000")
+    kafka = StandIns(f"{WORK}/kafka", f"{WORK}/fleet", KAFKA, "--kafka", "embedded", "--drivers", "1")
+    processes = [outside.process, kafka.process, mosquitto()]
+    brokers = json.loads(stand_in_call("GET", "/__sandbox/kafka/brokers", address=KAFKA))["brokers"]
+    os.environ["FLEET__HTTP__LISTEN"] = f"127.0.0.1:{PORT + 2}"
+    os.environ["FLEET__KAFKA__BROKERS"] = brokers
+    find = [f"POST /{CUSTOMERS}/dispatcher/v1/customers/find-by-phone " + json.dumps({"phone": "+79990000001"})]
+    command = [f"POST /{SCOOTERS}/internal/v1/cabinets/c-1/commands " + json.dumps({"type": "unlock_cells", "cells": [1]})]
+    troubles = [
+        Locked(SCOOTERS, "scooter_accumulator.cabinets", "scooter_accumulator.cells"),
+        Locked(CUSTOMERS, "fleet_customers.customers"),
+        Locked(DEPTRANS, "deptrans.profiles", "deptrans.session_statuses"),
+        Locked(COMMUNICATIONS, "fleet_communications.mailing_templates"),
+        Hanging(ORDERS, "int-api", CALLS[ORDERS]),
+        Hanging(CUSTOMERS, "personal", find),
+        Gone(SCOOTERS, "the MQTT broker stands still", processes[2], command),
+        Gone(DEPTRANS, "Kafka stands still", processes[1], []),
+    ]
+    server = Server(WORK, configuration(outside, brokers))
+    everything = {}
+    try:
+        settle(server, CALLS[ORDERS])
+        prepare(server)
+        for trouble in troubles:
+            say(f"isolation: {trouble.title}")
+            measure(server, trouble, False)
+            rounds = []
+            for turn in range(ROUNDS):
+                phases = [("quiet", False), ("trouble", True)]
+                rounds.append({})
+                for name, troubled in phases[:: -1 if turn % 2 else 1]:
+                    rounds[-1][name] = measure(server, trouble, troubled)
+                    settle(server, trouble.callers or CALLS[trouble.domain])
+            everything[trouble.title] = rounds
+            told(trouble, rounds)
+    finally:
+        server.stop()
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            process.wait(10)
+    with open(f"{WORK}/isolation.json", "w", encoding="utf-8") as file:
+        json.dump(everything, file, indent=1)
+
+
+main()
