@@ -90,7 +90,10 @@ pub struct Platform {
     /// A multi-thread runtime that lives as long as the process.
     pub runtime: Handle,
     /// Whose start it is.
-    #[cfg_attr(not(feature = "database"), allow(dead_code, reason = "what is divided is the pool"))]
+    #[cfg_attr(
+        not(feature = "database"),
+        allow(dead_code, reason = "what is divided is the pool")
+    )]
     domain: &'static str,
     shared: Arc<Shared>,
 }
