@@ -4,7 +4,7 @@
 # to schemathesis.
 
 .DEFAULT_GOAL := help
-.PHONY: help run down migrate test kafka chaos api-test dashboards dashboards-test lint features packaging upgrade-test deny restore-test bench
+.PHONY: help run down migrate test kafka chaos api-test fuzz dashboards dashboards-test lint features packaging upgrade-test deny restore-test bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 A
 
 api-test: ## schemathesis over the server's own OpenAPI
 	@tools/api-test.sh $(ARGS)
+
+fuzz: ## look for bytes that break a reader (SECONDS=60 for each; ARGS='phone' for some)
+	@SECONDS_EACH='$(SECONDS)' tools/fuzz.sh $(ARGS)
 
 dashboards: ## Grafana's dashboards, made of their descriptions (deploy/grafana/panels)
 	@tools/local/install.sh python && tools/dashboards/generate.py

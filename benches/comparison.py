@@ -3,6 +3,7 @@ on the same table, in the same rounds. Called by parts/comparison.sh.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ VENV, MODULES = sys.argv[4], sys.argv[5]
 PORT = int(os.environ["BENCH_PORT"]) + 40
 GOALS = {"FastAPI, asyncpg, 2 workers": {"retrieve": 12, "upsert": None}, "Fastify, pg, 2 workers": {"retrieve": 3.5, "upsert": None}}
 FASTAPI, FASTIFY = GOALS
+# Of the parameters, of which the lookup has the first two.
+TYPES = ["bytea[]", "bytea[]", "bytea[]", "boolean[]", "jsonb[]", "timestamptz[]"]
 
 
 class Service:
@@ -45,6 +48,8 @@ def statements(server):
         texts[name.upper()] = " ".join(line for found in sql(statement.SHOWN % statement.BEGINNINGS[name]) for line in found)
         if not texts[name.upper()]:
             raise SystemExit(f"error: the server's {name} statement was not seen")
+        # The server tells the types beside the statement.
+        texts[name.upper()] = re.sub(r"\$(\d)", lambda number: f"{number[0]}::{TYPES[int(number[1]) - 1]}", texts[name.upper()])
     return texts
 
 

@@ -126,6 +126,8 @@ impl Caches {
             page: 5_000,
             dump_dir: PathBuf::from(dump_dir),
             dump_ms: 3_600_000,
+            least_share: 0.5,
+            shrunken_ms: 600_000,
         };
         let background = Background::default();
         let watched = DirectoryMetrics::register(&metrics);

@@ -197,9 +197,11 @@ def measure(server, trouble, troubled):
     return results
 
 
-def settle(server):
-    """What was in trouble is well again: every domain answers, and no breaker is open."""
+def settle(server, calls):
+    """What was in trouble is well again: every domain answers, and no breaker is open. A breaker closes when
+    somebody calls."""
     def is_well():
+        Wrk(server, calls, (1, 50), 1).result()
         rows = json.loads(server.call("GET", "/readyz")[1])
         return all(one["status"] == "ok" for one in rows["domains"] + rows["dependencies"])
     until("everything is well again", is_well)
@@ -243,7 +245,7 @@ def main():
     server = Server(WORK, configuration(outside, brokers))
     everything = {}
     try:
-        settle(server)
+        settle(server, CALLS[ORDERS])
         prepare(server)
         for trouble in troubles:
             say(f"isolation: {trouble.title}")
@@ -254,7 +256,7 @@ def main():
                 rounds.append({})
                 for name, troubled in phases[:: -1 if turn % 2 else 1]:
                     rounds[-1][name] = measure(server, trouble, troubled)
-                    settle(server)
+                    settle(server, trouble.callers or CALLS[trouble.domain])
             everything[trouble.title] = rounds
             told(trouble, rounds)
     finally:

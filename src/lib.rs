@@ -7,6 +7,17 @@
 pub mod app;
 pub mod commands;
 pub mod domains;
+#[cfg(any(
+    feature = "fuzzing",
+    all(
+        test,
+        feature = "deptrans-driver-status-integration",
+        feature = "fleet-customers",
+        feature = "scooter-accumulator",
+    )
+))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod platform;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

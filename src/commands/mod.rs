@@ -55,7 +55,7 @@ fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
         section_faults::<DatabaseSettings>(uses_database(domain), config, "database"),
         section_faults::<TaskSettings>(domain.uses_tasks(), config, "tasks"),
         section_faults::<SecretSettings>(domain.uses_secrets(), config, "secrets"),
-        section_faults::<KafkaSettings>(domain.uses_kafka(), config, "kafka"),
+        kafka_faults(domain, config),
         section_faults::<MqttSettings>(domain.uses_mqtt(), config, "mqtt"),
         upstream_faults(domain, config),
     ]
@@ -64,6 +64,11 @@ fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
 
 fn section_faults<T: Section>(used: bool, config: &Config, name: &str) -> Vec<Fault> {
     if used { config.section::<T>(name).err().unwrap_or_default() } else { Vec::new() }
+}
+
+fn kafka_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    let read = domain.uses_kafka().then(|| KafkaSettings::read(config));
+    read.and_then(Result::err).unwrap_or_default()
 }
 
 #[cfg(feature = "database")]

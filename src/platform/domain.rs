@@ -90,6 +90,10 @@ pub struct Platform {
     /// A multi-thread runtime that lives as long as the process.
     pub runtime: Handle,
     /// Whose start it is.
+    #[cfg_attr(
+        not(feature = "database"),
+        allow(dead_code, reason = "what is divided is the pool")
+    )]
     domain: &'static str,
     shared: Arc<Shared>,
 }
@@ -162,7 +166,8 @@ impl Platform {
         &self,
         handler: Arc<dyn super::kafka::BatchHandler>,
     ) -> Result<Option<Arc<super::kafka::Consumer>>> {
-        let settings: super::config::kafka::KafkaSettings = self.section("kafka")?;
+        let settings = super::config::kafka::KafkaSettings::read(&self.config)
+            .map_err(|faults| invalid_configuration(&faults))?;
         if !settings.is_on() {
             return Ok(None);
         }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""evaluate.py alerts|all FLEET PROMETHEUS: asks a running Prometheus every query, and tells which find
-nothing. `alerts`: both sides of every comparison in the alert rules, and what rules record, before the
-first event. `all`: these, all queries and variables of the dashboards, and whether docs/operations.md
-names the metrics that the server has, and no others.
+"""evaluate.py FLEET SANDBOX PROMETHEUS: asks a Prometheus that scrapes a running server every query, and
+tells which find nothing. First, before any call: both sides of every comparison in the alert rules. Then,
+while calls are made: these, what rules record, all queries and variables of the dashboards. In the end
+whether docs/operations.md names the metrics that the server has, and no others.
 """
 
 import json
@@ -11,12 +11,16 @@ import pathlib
 import re
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
+import traffic
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
-PATIENCE = 20  # seconds
+PATIENCE = 20  # seconds, before the first call
+CALLS_PATIENCE = 90  # and with calls
 # What stands for other things in dashboards.
 WORDS = {"$__rate_interval": "1m", "$instance": ".*", "$domain": ".*"}
 OPENING, CLOSING = "([{", ")]}"
@@ -133,17 +137,17 @@ def answered(prometheus, expression, with_number):
     return None
 
 
-def unanswered(prometheus, queries):
-    """Those that find nothing; asked again for a while, since scrapes and rules take their time."""
-    deadline = time.monotonic() + PATIENCE
+def unanswered(prometheus, queries, patience, meanwhile):
+    """Those that find nothing, though they were asked again and again: a rate needs two scrapes with a call
+    between, and rules take their time. `meanwhile` is given the number of the round."""
+    deadline, number = time.monotonic() + patience, 0
     while True:
-        faults = []
-        for name, expression, with_number in queries:
-            if fault := answered(prometheus, expression, with_number):
-                faults.append((name, expression, with_number, fault))
+        meanwhile(number)
+        asked = [(query, answered(prometheus, *query[1:])) for query in queries]
+        faults = [(query, fault) for query, fault in asked if fault]
         if not faults or time.monotonic() > deadline:
-            return [f"{name}: {fault}: {' '.join(text.split())}" for name, text, _, fault in faults]
-        queries = [fault[:3] for fault in faults]
+            return [f"{name}: {fault}: {' '.join(text.split())}" for (name, text, _), fault in faults]
+        queries, number = [query for query, _ in faults], number + 1
         time.sleep(1)
 
 
@@ -159,20 +163,28 @@ def undocumented(fleet):
         yield f"docs/operations.md, What to watch, names {name}, which the server does not have"
 
 
+def report(what, count, faults):
+    print("\n".join(faults), file=sys.stderr, end="\n" if faults else "")
+    print(f"{what}: {count} queries asked, {len(faults)} faults")
+    if faults:
+        sys.exit(1)
+
+
 def main():
-    what, fleet, prometheus = sys.argv[1], sys.argv[2], Prometheus(sys.argv[3])
-    queries = list(rule_queries(prometheus, what == "all"))
+    fleet, sandbox, prometheus = sys.argv[1], sys.argv[2], Prometheus(sys.argv[3])
+    queries = list(rule_queries(prometheus, False))
     if not queries:
         sys.exit("Prometheus knows no rules")
-    if what == "all":
-        queries += board_queries()
-    faults = unanswered(prometheus, queries)
-    if what == "all":
-        faults += undocumented(fleet)
-    print("\n".join(faults), file=sys.stderr, end="\n" if faults else "")
-    print(f"{len(queries)} queries asked, {len(faults)} faults")
-    sys.exit(bool(faults))
+    faults = unanswered(prometheus, queries, PATIENCE, lambda _number: None)
+    report("alerts, before the first call", len(queries), faults)
+    queries = [*rule_queries(prometheus, True), *board_queries()]
+    traffic.begin(fleet, sandbox)
+    faults = unanswered(prometheus, queries, CALLS_PATIENCE, traffic.round_of_calls)
+    report("dashboards and alerts", len(queries), faults + list(undocumented(fleet)))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except traffic.Refused as refused:
+        sys.exit(f"error: {refused}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# kafka.sh up|down|brokers|status: a single-node Apache Kafka of this checkout's own, on loopback only.
+# kafka.sh up|down|brokers|lib|status: a single-node Apache Kafka of this checkout's own, on loopback only.
 # With KAFKA_BROKERS set, that is used and nothing is started. `up` ends with 4 where Kafka cannot be
 # had (Maven Central cannot be reached): callers may go on without.
 . "$(dirname "$0")/lib.sh"
@@ -73,6 +73,9 @@ answers() {
 
 brokers() { echo "${KAFKA_BROKERS:-$(running kafka >/dev/null && echo "$HOST:$(cat "$PORT_FILE")")}"; }
 
+# Where its classes are; nothing where they were not fetched.
+lib() { if [ -e "$HOME_DIR/fetched" ]; then echo "$HOME_DIR/lib"; fi; }
+
 up() {
   local port controller deadline
   if [ -n "${KAFKA_BROKERS:-}" ]; then
@@ -111,6 +114,7 @@ case "${1:-}" in
   up) up ;;
   down) stop kafka ;;
   brokers) brokers ;;
+  lib) lib ;;
   status)
     if pid="$(running kafka)"; then
       echo "up: pid $pid, $(KAFKA_BROKERS='' brokers)"
@@ -119,5 +123,5 @@ case "${1:-}" in
       exit 3
     fi
     ;;
-  *) die "usage: $0 up|down|brokers|status" ;;
+  *) die "usage: $0 up|down|brokers|lib|status" ;;
 esac

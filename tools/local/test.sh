@@ -15,6 +15,9 @@ fi
 export FLEET_TEST_DATABASE_URL
 KAFKA_BROKERS="$(tools/local/kafka.sh brokers)"
 export KAFKA_BROKERS
+# From these a test starts one of its own, which it may kill.
+KAFKA_LIB="$(tools/local/kafka.sh lib)"
+export KAFKA_LIB
 if [ -z "$KAFKA_BROKERS" ]; then say "no real Kafka runs (make kafka): the embedded broker only"; fi
 # Tests mostly wait for PostgreSQL: more threads than cores.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"

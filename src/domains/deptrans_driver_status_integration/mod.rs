@@ -37,6 +37,8 @@ use self::regions::Regions;
 use self::sending::{Drivers, Rest, Sender, SendingMetrics};
 use self::settings::DeptransSettings;
 use self::supply::SupplyMetrics;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::{feeds::fuzz as fuzz_cursor, intake::fuzz as fuzz_event};
 use crate::platform::config::{Config, Fault};
 use crate::platform::database::migrations::Migrations;
 use crate::platform::domain::{Domain, Platform, Slot};
@@ -240,7 +242,10 @@ impl Domain for Deptrans {
     }
 
     fn dependencies(&self) -> Vec<ReadinessRow> {
-        let mut rows = self.outside.get().map(|outside| outside.rows()).unwrap_or_default();
+        let mut rows = Vec::new();
+        if let (Some(outside), Some(directory)) = (self.outside.get(), self.directory.get()) {
+            rows = outside.rows(directory);
+        }
         rows.extend(self.intake.get().and_then(|intake| intake.row()));
         rows
     }

@@ -1,6 +1,6 @@
 //! The services outside that the domain calls.
 
-use super::directory::Sources;
+use super::directory::{Directory, Sources};
 use super::settings::DeptransSettings;
 use crate::platform::domain::Platform;
 use crate::platform::error::Result;
@@ -48,12 +48,14 @@ impl Outside {
     }
 
     /// How each is, as far as calls have shown.
-    pub(super) fn rows(&self) -> Vec<ReadinessRow> {
+    pub(super) fn rows(&self, directory: &Directory) -> Vec<ReadinessRow> {
+        let profiles = self.sources.profiles.trouble().or(directory.profiles_trouble());
+        let categories = self.sources.categories.trouble().or(directory.categories_trouble());
         vec![
             ReadinessRow::of("krt", self.krt.trouble()),
             ReadinessRow::of("personal", self.personal.trouble()),
-            ReadinessRow::of("driver-profiles", self.sources.profiles.trouble()),
-            ReadinessRow::of("driver-categories-api", self.sources.categories.trouble()),
+            ReadinessRow::of("driver-profiles", profiles),
+            ReadinessRow::of("driver-categories-api", categories),
             ReadinessRow::of("driver-trackstory", self.trackstory.trouble()),
         ]
     }

@@ -27,6 +27,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use self::metrics::CustomerMetrics;
 pub use self::model::{OrderOptions, Upsert};
 use self::service::Customers;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::service::fuzz_patch;
 use self::settings::CustomersSettings;
 pub use self::takeout::coverage;
 use self::takeout::{CleanTombstones, EraseCustomers, Erasing, Takeout};

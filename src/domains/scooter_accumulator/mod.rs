@@ -29,6 +29,8 @@ use self::accumulators::Accumulators;
 use self::bookings::Bookings;
 use self::cabinets::Cabinets;
 use self::commands::{Commands, Drains, Wakes};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::events::fuzz as fuzz_event;
 use self::execute::Execution;
 use self::line::{Line, LineMetrics};
 use self::metrics::ScooterMetrics;

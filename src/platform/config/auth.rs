@@ -65,10 +65,19 @@ pub struct CallerSettings {
     pub name: String,
     /// SHA-256 of its token.
     pub token_sha256: TokenDigest,
+    /// SHA-256 of the token that it replaces, which is known as well until everybody has the new one.
+    pub previous_token_sha256: Option<TokenDigest>,
     /// The audiences it may call as.
     pub audiences: Vec<Audience>,
     /// The domains it may call; all when left out.
     pub domains: Option<Vec<String>>,
+}
+
+impl CallerSettings {
+    /// The digests of all its tokens.
+    pub fn tokens(&self) -> impl Iterator<Item = &TokenDigest> + Clone {
+        std::iter::once(&self.token_sha256).chain(&self.previous_token_sha256)
+    }
 }
 
 /// The callers this process knows.
@@ -95,11 +104,15 @@ impl Section for AuthSettings {
                 &key("name"),
                 "is the name of another caller too",
             );
-            faults.require(
-                !earlier.clone().any(|other| other.token_sha256 == caller.token_sha256),
-                &key("token_sha256"),
-                "is the token of another caller too",
-            );
+            for (field, token) in
+                ["token_sha256", "previous_token_sha256"].iter().zip(caller.tokens())
+            {
+                faults.require(
+                    !earlier.clone().any(|other| other.tokens().any(|known| known == token)),
+                    &key(field),
+                    "is the token of another caller too",
+                );
+            }
         }
     }
 }

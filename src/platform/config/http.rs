@@ -111,5 +111,10 @@ impl Section for HttpSettings {
             "grace_ms",
             "must be between 1000 and 300000 (five minutes)",
         );
+        faults.require(
+            self.finish_ms <= 300_000,
+            "finish_ms",
+            "must be at most 300000 (five minutes)",
+        );
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{Faults, Section};
+use super::http::HttpSettings;
+use super::{Config, Fault, Faults, Section};
 
 /// Where Kafka is, and how we read from it.
 #[derive(Debug, Clone, Deserialize)]
@@ -108,6 +109,31 @@ impl SaslMechanism {
 }
 
 impl KafkaSettings {
+    /// Reads the section, and compares it with what else bounds the end of the process.
+    ///
+    /// # Errors
+    /// Every fault of the section; `stop_ms` is not shorter than `http.finish_ms`.
+    pub fn read(config: &Config) -> Result<Self, Vec<Fault>> {
+        let settings: Self = config.section("kafka")?;
+        // Faults of `http` are told by whoever reads it.
+        if let Ok(http) = config.section::<HttpSettings>("http")
+            && settings.is_on()
+        {
+            let mut faults = Faults::below("kafka");
+            // The process ends after it, whether the batch's offsets are committed or not.
+            let message = format!(
+                "must be less than http.finish_ms ({}), which is all the time that the batch under way has",
+                http.finish_ms
+            );
+            faults.require(settings.stop_ms < http.finish_ms, "stop_ms", &message);
+            let found = faults.into_vec();
+            if !found.is_empty() {
+                return Err(found);
+            }
+        }
+        Ok(settings)
+    }
+
     /// Whether there is a Kafka to read from.
     #[must_use]
     pub fn is_on(&self) -> bool {
@@ -232,6 +258,23 @@ mod tests {
         let all = all.chain(["batch_linger_ms", "session_timeout_ms", "max_poll_interval_ms"]);
         let all = all.chain(["stall_ms", "stop_ms"]).map(|key| format!("kafka.{key}"));
         assert_eq!(keys, all.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_batch_must_be_able_to_end_before_the_process_does() {
+        let read = |text: &str| {
+            let config = ConfigSource::texts(vec![text.to_owned()]).load().unwrap();
+            KafkaSettings::read(&config)
+        };
+        assert!(read("").is_ok());
+        assert!(read("[kafka]\nstop_ms = 2999").is_ok());
+        assert!(read("[kafka]\nbrokers = ''\nstop_ms = 3000").is_ok(), "nothing is to be ended");
+        for text in ["[kafka]\nstop_ms = 3000", "[http]\nfinish_ms = 2000"] {
+            let faults = read(text).unwrap_err();
+            let [fault] = &faults[..] else { panic!("{faults:?}") };
+            assert_eq!(fault.key, "kafka.stop_ms");
+            assert!(fault.message.contains("http.finish_ms ("), "{fault}");
+        }
     }
 
     #[test]

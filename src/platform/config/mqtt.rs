@@ -40,6 +40,8 @@ pub struct MqttSettings {
     pub max_payload_bytes: usize,
     /// Messages that may wait for one subscriber; later ones are dropped.
     pub max_waiting: usize,
+    /// The same of those that came on one topic: of one device.
+    pub max_waiting_per_topic: usize,
     /// Bytes of messages that may wait for one subscriber.
     pub max_waiting_bytes: usize,
 }
@@ -111,6 +113,7 @@ impl PartialEq for MqttSettings {
                     settings.max_in_flight,
                     settings.max_payload_bytes,
                     settings.max_waiting,
+                    settings.max_waiting_per_topic,
                     settings.max_waiting_bytes,
                 ],
             )
@@ -200,6 +203,11 @@ impl MqttSettings {
             "must be between 1 and 1000000",
         );
         faults.require(
+            (1..=1_000_000).contains(&self.max_waiting_per_topic),
+            "max_waiting_per_topic",
+            "must be between 1 and 1000000",
+        );
+        faults.require(
             self.max_waiting_bytes >= self.max_payload_bytes,
             "max_waiting_bytes",
             "must hold one message of max_payload_bytes at least",
@@ -247,7 +255,8 @@ mod tests {
         let faults = read(
             "url = 'http://x'\npassword = 'p'\nca_file = '/none'\nclient_key_file = '/none'\n\
              client_id_prefix = 'a/b'\nkeep_alive_ms = 10\nreconnect_base_ms = 6000\n\
-             max_in_flight = 0\nmax_payload_bytes = 1\nmax_waiting = 0\nmax_waiting_bytes = 0\n",
+             max_in_flight = 0\nmax_payload_bytes = 1\nmax_waiting = 0\n\
+             max_waiting_per_topic = 0\nmax_waiting_bytes = 0\n",
         )
         .unwrap_err();
         for key in [
@@ -261,6 +270,7 @@ mod tests {
             "max_in_flight",
             "max_payload_bytes",
             "max_waiting",
+            "max_waiting_per_topic",
             "max_waiting_bytes",
         ] {
             assert!(faults.contains(&format!("mqtt.{key}")), "{key}: {faults:?}");

@@ -43,8 +43,10 @@ impl Callers {
         let digest = Sha256::digest(token.as_bytes());
         let mut found = None;
         for caller in &self.0 {
-            if bool::from(caller.settings.token_sha256.0.ct_eq(digest.as_slice())) {
-                found = Some(caller);
+            for known in caller.settings.tokens() {
+                if bool::from(known.0.ct_eq(digest.as_slice())) {
+                    found = Some(caller);
+                }
             }
         }
         let caller = found.ok_or_else(unauthenticated)?;
@@ -84,6 +86,7 @@ mod tests {
             callers: vec![CallerSettings {
                 name: "front".into(),
                 token_sha256: digest("secret"),
+                previous_token_sha256: Some(digest("old secret")),
                 audiences: vec![Audience::Dispatcher],
                 domains: Some(vec!["fleet-customers".into()]),
             }],
@@ -98,6 +101,10 @@ mod tests {
         };
         let ok = kind(Some("bearer secret"), "fleet-customers", Audience::Dispatcher);
         assert_eq!(ok.as_deref(), Ok("front"));
+        let old = kind(Some("Bearer old secret"), "fleet-customers", Audience::Dispatcher);
+        assert_eq!(old.as_deref(), Ok("front"), "under the same name");
+        let old = kind(Some("Bearer old secret"), "fleet-customers", Audience::Internal);
+        assert_eq!(old, Err(Kind::Forbidden));
         for header in
             [None, Some("secret"), Some("Bearer other"), Some("Bearer "), Some("Basic secret")]
         {

@@ -64,7 +64,7 @@ impl IdempotencyKey {
 }
 
 /// Two spellings of the same JSON are the same body: keys sorted, white space gone.
-fn canonical(body: &[u8]) -> Vec<u8> {
+pub(super) fn canonical(body: &[u8]) -> Vec<u8> {
     serde_json::from_slice::<serde_json::Value>(body)
         .and_then(|value| serde_json::to_vec(&value))
         .unwrap_or_else(|_| body.to_vec())

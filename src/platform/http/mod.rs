@@ -9,6 +9,8 @@ pub mod auth;
 pub mod body;
 pub mod docs;
 pub mod etag;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod headers;
 pub mod health;
 pub mod idempotency;

@@ -105,12 +105,8 @@ fn deadline(state: &HttpState, request: &ServiceRequest) -> Result<Deadline> {
     let Some(value) = headers::single(request.headers(), TIMEOUT_HEADER)? else {
         return Ok(Deadline::after(settings.default_timeout()));
     };
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.parse::<u64>().ok())
-        .filter(|millis| *millis > 0)
-        .map(|millis| Deadline::after(Duration::from_millis(millis).min(settings.max_timeout())))
+    patience(value)
+        .map(|patience| Deadline::after(patience.min(settings.max_timeout())))
         .ok_or_else(|| {
             Error::new(
                 Kind::InvalidInput,
@@ -118,6 +114,12 @@ fn deadline(state: &HttpState, request: &ServiceRequest) -> Result<Deadline> {
                 "X-Request-Timeout-Ms must be a whole number of milliseconds, at least 1.",
             )
         })
+}
+
+/// What the header says.
+pub(super) fn patience(value: &header::HeaderValue) -> Option<Duration> {
+    let millis = value.to_str().ok()?.parse::<u64>().ok()?;
+    (millis > 0).then(|| Duration::from_millis(millis))
 }
 
 /// What went wrong in a response: our error, or an answer a library gave in its own form.

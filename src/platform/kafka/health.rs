@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use crate::platform::readiness::ReadinessRow;
 
+/// The brokers do not believe who we are, or we them.
+pub(super) const AUTHENTICATION: &str = "authentication_failed";
+
 /// Shared between the consumer's thread, its handler's task and probes.
 #[derive(Default)]
 pub(super) struct Health(Mutex<State>);
@@ -30,6 +33,8 @@ impl Health {
     pub fn row(&self) -> ReadinessRow {
         let state = self.state();
         match (&state.failing, state.connected, state.refused) {
+            // Whom every broker turns away has no connection either; this says why.
+            (.., Some(AUTHENTICATION)) => ReadinessRow::unavailable("kafka", AUTHENTICATION),
             (_, Some(false), _) => ReadinessRow::unavailable("kafka", "brokers_unreachable"),
             (Some(code), ..) => ReadinessRow::unavailable("kafka", code),
             (_, _, Some(refused)) => ReadinessRow::unavailable("kafka", refused),
@@ -156,5 +161,9 @@ mod tests {
         assert_eq!(health.row().reason.as_deref(), Some("database_unavailable"));
         health.state().connected = Some(false);
         assert_eq!(health.row().reason.as_deref(), Some("brokers_unreachable"));
+        health.state().refused = Some("topic_unknown");
+        assert_eq!(health.row().reason.as_deref(), Some("brokers_unreachable"));
+        health.state().refused = Some(AUTHENTICATION);
+        assert_eq!(health.row().reason.as_deref(), Some("authentication_failed"));
     }
 }

@@ -15,7 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionLi
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::batch::{Batch, Next, Record};
-use super::health::{Report, Statistics};
+use super::health::{AUTHENTICATION, Report, Statistics};
 use super::running::{InFlight, Progress, Runner};
 
 /// How long a partition that is to be given up waits for the batch under way.
@@ -245,7 +245,7 @@ impl ClientContext for Member {
                 RDKafkaErrorCode::Authentication
                 | RDKafkaErrorCode::SaslAuthenticationFailed
                 | RDKafkaErrorCode::SSL,
-            ) => "authentication_failed",
+            ) => AUTHENTICATION,
             Some(
                 RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic
@@ -269,7 +269,13 @@ impl Member {
     /// Notes it, and logs when it changes.
     fn note_connected(&self, connected: bool) {
         self.runner.metrics.connected.set(i64::from(connected));
-        let before = self.runner.health.state().connected.replace(connected);
+        let mut state = self.runner.health.state();
+        let before = state.connected.replace(connected);
+        // Whoever is let in is believed.
+        if connected && state.refused == Some(AUTHENTICATION) {
+            state.refused = None;
+        }
+        drop(state);
         match (before, connected) {
             (Some(true) | None, false) => tracing::warn!("Kafka: no broker answers"),
             (Some(false) | None, true) => tracing::info!("Kafka: connected"),

@@ -38,6 +38,15 @@ impl Trouble {
     pub const SILENT: Self = Self("broker_silent");
     /// What it says is no MQTT.
     pub const GARBLED: Self = Self("garbled");
+
+    /// What it means that the stream failed.
+    fn of(error: &std::io::Error) -> Self {
+        let of_tls = matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>());
+        if of_tls {
+            tracing::debug!(%error, "the broker ended TLS");
+        }
+        if of_tls { Self::TLS } else { Self::LOST }
+    }
 }
 
 /// A message that the broker has not acknowledged.
@@ -91,14 +100,14 @@ impl<'s> Connection<'s> {
             will: None,
         };
         hello.write(&mut out);
-        writer.write_all_buf(&mut out).await.map_err(|_| Trouble::LOST)?;
-        writer.flush().await.map_err(|_| Trouble::LOST)?;
+        writer.write_all_buf(&mut out).await.map_err(|error| Trouble::of(&error))?;
+        writer.flush().await.map_err(|error| Trouble::of(&error))?;
         let answer = loop {
             if let Some(packet) = decoder.next(&mut read).map_err(|_| Trouble::GARBLED)? {
                 break packet;
             }
             // Over TLS, a refusal of our certificate comes only now.
-            if reader.read_buf(&mut read).await.map_err(|_| Trouble::LOST)? == 0 {
+            if reader.read_buf(&mut read).await.map_err(|error| Trouble::of(&error))? == 0 {
                 return Err(Trouble::LOST);
             }
         };

@@ -1,8 +1,10 @@
 //! What comes in: who subscribed to what, and the messages that wait for them.
 //!
 //! The connection sorts messages into queues that take them without waiting. One that is full drops
-//! them: all else would hold up the connection, and with it the answers to what is published.
+//! them: all else would hold up the connection, and with it the answers to what is published. Each topic
+//! has a bound of its own, so that a device that floods takes no room and little time from the others.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -77,6 +79,8 @@ impl Drop for Messages {
 struct Backlog {
     messages: AtomicUsize,
     bytes: AtomicUsize,
+    /// Messages by topic; of those that have any.
+    topics: Mutex<HashMap<Box<str>, usize>>,
     limits: Limits,
     metrics: MqttMetrics,
 }
@@ -85,26 +89,48 @@ struct Backlog {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub waiting: usize,
+    pub waiting_of_topic: usize,
     pub waiting_bytes: usize,
 }
 
 impl Backlog {
-    /// Only the connection adds, so that what is read here can but shrink meanwhile.
-    fn has_room_for(&self, bytes: usize) -> bool {
-        self.messages.load(Ordering::Relaxed) < self.limits.waiting
-            && self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= self.limits.waiting_bytes
+    /// Why a message is dropped, if it is. Only the connection adds, so that what is read here can but
+    /// shrink meanwhile.
+    fn refuses(&self, message: &Message) -> Option<&'static str> {
+        let bytes = self.bytes.load(Ordering::Relaxed).saturating_add(message.payload().len());
+        let is_full = self.messages.load(Ordering::Relaxed) >= self.limits.waiting
+            || bytes > self.limits.waiting_bytes;
+        let of_topic = self.topics().get(message.topic()).copied().unwrap_or(0);
+        match (is_full, of_topic >= self.limits.waiting_of_topic) {
+            (_, true) => Some("topic_full"),
+            (true, false) => Some("full"),
+            (false, false) => None,
+        }
     }
 
-    fn come(&self, bytes: usize) {
+    fn come(&self, message: &Message) {
         self.messages.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(message.payload().len(), Ordering::Relaxed);
+        *self.topics().entry(message.topic().into()).or_default() += 1;
         self.metrics.waiting.inc();
     }
 
     fn gone(&self, message: &Message) {
         self.messages.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(message.payload().len(), Ordering::Relaxed);
+        let mut topics = self.topics();
+        if let Some(waiting) = topics.get_mut(message.topic()) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                topics.remove(message.topic());
+            }
+        }
+        drop(topics);
         self.metrics.waiting.dec();
+    }
+
+    fn topics(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,6 +169,7 @@ impl Inbox {
         let backlog = Arc::new(Backlog {
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            topics: Mutex::default(),
             limits: self.limits,
             metrics: self.metrics.clone(),
         });
@@ -189,12 +216,11 @@ impl Inbox {
         self.metrics.received.inc();
         let subscribers = self.lock();
         for subscriber in subscribers.all.iter().filter(|it| matches(&it.filter, message.topic())) {
-            let bytes = message.payload().len();
-            if !subscriber.backlog.has_room_for(bytes) {
-                self.drop_one("full");
+            if let Some(reason) = subscriber.backlog.refuses(message) {
+                self.drop_one(reason);
                 continue;
             }
-            subscriber.backlog.come(bytes);
+            subscriber.backlog.come(message);
             if subscriber.queue.send(message.clone()).is_err() {
                 subscriber.backlog.gone(message);
             }
@@ -292,7 +318,7 @@ mod tests {
 
     fn inbox(waiting: usize, waiting_bytes: usize) -> (Arc<Inbox>, MqttMetrics) {
         let metrics = MqttMetrics::register(&Metrics::default());
-        let limits = Limits { waiting, waiting_bytes };
+        let limits = Limits { waiting, waiting_of_topic: 4, waiting_bytes };
         (Inbox::new(limits, metrics.clone()), metrics)
     }
 
@@ -325,6 +351,23 @@ mod tests {
         inbox.close();
         assert!(messages.next().await.is_none());
         assert_eq!(metrics.waiting.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_floods_leaves_room_for_the_others() {
+        let (inbox, metrics) = inbox(10, 1000);
+        let mut messages = inbox.subscribe("a/#");
+        for _ in 0..50 {
+            inbox.take(&message("a/flood", 1));
+        }
+        inbox.take(&message("a/other", 1));
+        assert_eq!((dropped(&metrics, "topic_full"), dropped(&metrics, "full")), (46, 0));
+        for topic in ["a/flood", "a/flood", "a/flood", "a/flood", "a/other"] {
+            assert_eq!(messages.next().await.unwrap().topic(), topic);
+        }
+        inbox.take(&message("a/flood", 1));
+        assert_eq!(messages.next().await.unwrap().topic(), "a/flood", "it has room again");
+        assert!(messages.backlog.topics().is_empty(), "what does not wait is forgotten");
     }
 
     #[tokio::test]

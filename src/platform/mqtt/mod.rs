@@ -90,8 +90,11 @@ impl Mqtt {
             Error::new(Kind::Internal, "invalid_configuration", detail).with_source(error)
         })?;
         let metrics = MqttMetrics::register(metrics);
-        let limits =
-            Limits { waiting: settings.max_waiting, waiting_bytes: settings.max_waiting_bytes };
+        let limits = Limits {
+            waiting: settings.max_waiting,
+            waiting_of_topic: settings.max_waiting_per_topic,
+            waiting_bytes: settings.max_waiting_bytes,
+        };
         let places = Arc::new(Semaphore::new(settings.max_in_flight));
         let (outgoing, leaving) = mpsc::channel(settings.max_in_flight);
         let state = State::new(settings, Inbox::new(limits, metrics.clone()), metrics);

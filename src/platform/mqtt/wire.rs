@@ -283,6 +283,47 @@ fn start(out: &mut BytesMut, first: u8, length: usize) {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes, the first of which says in what pieces the rest comes: that makes no difference, and a
+/// message that is read is the same when it is written and read again.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Some((piece, bytes)) = bytes.split_first() else { return };
+    let whole = packets(bytes, bytes.len().max(1));
+    assert_eq!(whole, packets(bytes, usize::from(*piece).max(1)));
+    for packet in whole.0 {
+        let Packet::Message(Incoming { topic, payload, number: Some(number), .. }) = packet else {
+            continue;
+        };
+        assert!(payload.len() <= FUZZED_PAYLOAD);
+        let mut written = BytesMut::new();
+        publish(&mut written, number, topic.as_bytes(), &payload, false);
+        let incoming = Incoming { topic, payload, retained: false, number: Some(number) };
+        let (read, garbled) = packets(&written, written.len());
+        assert!(!garbled && read == [Packet::Message(incoming)]);
+    }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+const FUZZED_PAYLOAD: usize = 1_000;
+
+#[cfg(any(test, feature = "fuzzing"))]
+/// What is read of bytes that come in pieces, and whether they end in what is no packet.
+fn packets(bytes: &[u8], piece: usize) -> (Vec<Packet>, bool) {
+    let (mut decoder, mut read) = (Decoder::new(FUZZED_PAYLOAD), BytesMut::new());
+    let mut packets = Vec::new();
+    for piece in bytes.chunks(piece) {
+        read.extend_from_slice(piece);
+        loop {
+            match decoder.next(&mut read) {
+                Ok(Some(packet)) => packets.push(packet),
+                Ok(None) => break,
+                Err(_) => return (packets, true),
+            }
+        }
+    }
+    (packets, false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,7 +339,7 @@ mod tests {
     }
 
     /// All packets in these bytes, when they come in pieces of that size.
-    fn packets(bytes: &[u8], piece: usize, most_payload: usize) -> io::Result<Vec<Packet>> {
+    fn all_packets(bytes: &[u8], piece: usize, most_payload: usize) -> io::Result<Vec<Packet>> {
         let (mut decoder, mut read) = (Decoder::new(most_payload), BytesMut::new());
         let mut packets = Vec::new();
         for piece in bytes.chunks(piece) {
@@ -323,7 +364,7 @@ mod tests {
                     number: Some(7),
                 };
                 let expected = [Packet::Message(incoming), Packet::Acknowledged(9)];
-                assert_eq!(packets(&bytes, piece, 20_000).unwrap(), expected, "{size} {piece}");
+                assert_eq!(all_packets(&bytes, piece, 20_000).unwrap(), expected, "{size} {piece}");
             }
         }
     }
@@ -333,7 +374,7 @@ mod tests {
         for size in [1001, 70_000, 3_000_000] {
             let bytes = [message(size), message(1000)].concat();
             for piece in [1000, bytes.len()] {
-                let packets = packets(&bytes, piece, 1000).unwrap();
+                let packets = all_packets(&bytes, piece, 1000).unwrap();
                 assert_eq!(packets[0], Packet::PassedOver(Why::Oversized, Some(7)), "{size}");
                 assert!(matches!(&packets[1], Packet::Message(it) if it.payload.len() == 1000));
                 assert_eq!(packets.len(), 2);
@@ -351,7 +392,7 @@ mod tests {
     fn a_topic_that_is_no_text_is_passed_over() {
         let bytes = written(|out| publish(out, 7, b"a\xff", b"x", false));
         let expected = [Packet::PassedOver(Why::Malformed, Some(7))];
-        assert_eq!(packets(&bytes, 100, 100).unwrap(), expected);
+        assert_eq!(all_packets(&bytes, 100, 100).unwrap(), expected);
     }
 
     #[test]
@@ -364,7 +405,7 @@ mod tests {
             (&[0xb0, 2, 0, 1], Packet::Ungranted),
             (&[0xd0, 0], Packet::Pong),
         ] {
-            assert_eq!(packets(bytes, 1, 100).unwrap(), [packet]);
+            assert_eq!(all_packets(bytes, 1, 100).unwrap(), [packet]);
         }
     }
 
@@ -381,7 +422,7 @@ mod tests {
             &[0x20, 0xff, 0x7f],
             &[0x30, 0xff, 0xff, 0xff, 0xff],
         ] {
-            assert!(packets(bytes, 100, 1000).is_err(), "{bytes:?}");
+            assert!(all_packets(bytes, 100, 1000).is_err(), "{bytes:?}");
         }
         proptest::proptest!(|(bytes: Vec<u8>, piece in 1_usize..20)| {
             let (mut decoder, mut read) = (Decoder::new(50), BytesMut::new());

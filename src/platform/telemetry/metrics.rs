@@ -154,3 +154,21 @@ pub fn from_zero<const LABELS: usize>(
 fn constant<T>(name: &str, made: prometheus::Result<T>) -> T {
     made.unwrap_or_else(|error| panic!("metric {name}: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_from_zero_are_rendered_before_they_count() {
+        let metrics = Metrics::default();
+        let made = || metrics.counters("lost_total", "Lost ones", &["kind", "reason"]);
+        let counters = from_zero(made(), &[["task", "killed"], ["task", "hung"]]);
+        counters.with_label_values(&["task", "hung"]).inc();
+        let again = from_zero(made(), &[["task", "killed"], ["task", "hung"]]);
+        assert_eq!(again.with_label_values(&["task", "hung"]).get(), 1, "it goes on");
+        let rendered = metrics.render();
+        assert!(rendered.contains("lost_total{kind=\"task\",reason=\"killed\"} 0"), "{rendered}");
+        assert!(rendered.contains("lost_total{kind=\"task\",reason=\"hung\"} 1"), "{rendered}");
+    }
+}

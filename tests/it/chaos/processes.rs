@@ -106,6 +106,7 @@ impl Processes {
 /// Whether it is no use to call again.
 fn is_final(reply: &Reply) -> bool {
     let is_busy = [429, 502, 503, 504].contains(&reply.status);
-    let is_first = reply.status == 409 && reply.json()["code"] == "idempotency_key_in_progress";
-    !(is_busy || is_first)
+    let is_under_way =
+        || reply.status == 409 && reply.json()["code"] == "idempotency_key_in_progress";
+    !is_busy && !is_under_way()
 }

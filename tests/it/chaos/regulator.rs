@@ -59,6 +59,37 @@ impl City {
         self.on_line.extend(changes.iter().map(|(index, status)| (*index, *status != "offline")));
     }
 
+    /// Changes the status of whoever was told last, before the sender has the answer, so many times.
+    async fn change_while_sent(&mut self, times: usize) {
+        let by_id: BTreeMap<String, u64> =
+            self.drivers.iter().map(|index| (self.krt_id(*index), *index)).collect();
+        let mut seen = self.world.sandbox.all_reported().len();
+        for _ in 0..times {
+            until("somebody is told", async || self.world.sandbox.all_reported().len() > seen)
+                .await;
+            let reports = self.world.sandbox.all_reported();
+            seen = reports.len();
+            let last = &reports[seen - 1];
+            let (index, status) =
+                (by_id[&last.driver_id], if last.on_line { "offline" } else { "online" });
+            go(&Instances::internal(&self.servers[0]), &self.world.sandbox, &[(index, status)])
+                .await;
+            self.on_line.insert(index, !last.on_line);
+        }
+    }
+
+    /// How often a process that is there has found that a status changed while it was sent.
+    async fn changed_while_sent(&self) -> u64 {
+        const NAME: &str = "deptrans_statuses_changed_while_sent_total ";
+        let mut sum = 0;
+        for server in &self.servers {
+            let text = server.anonymous().get("metrics").await.text();
+            let count = text.lines().find_map(|line| line.strip_prefix(NAME));
+            sum += count.map_or(0, |count| count.parse::<u64>().unwrap());
+        }
+        sum
+    }
+
     /// Kills one, with what it has taken, and starts another.
     async fn kill(&mut self, run: &mut Run) {
         let victim = run.random.random_range(0..self.servers.len());
@@ -161,8 +192,14 @@ async fn after_a_long_outage_the_regulator_believes_what_is_true() {
                 city.kill(&mut run).await;
             }
         }
+        // Answers take their time now, and by then another status is true.
+        let slow = json!({"kind": "delay_after_work", "ms": 200, "route": "statuses"});
+        city.world.sandbox.set_fault("krt", slow).unwrap();
+        city.change(&mut run, count / 4).await;
+        city.change_while_sent(10).await;
         city.world.sandbox.clear_fault("krt");
         city.drained().await;
+        assert!(city.changed_while_sent().await > 0, "none changed while it was sent");
 
         let told = city.told(before);
         let outdated =

@@ -72,6 +72,11 @@ fn text(answer: &Value, name: &str) -> String {
     answer[name].as_str().unwrap_or_else(|| panic!("no {name}: {answer}")).to_owned()
 }
 
+/// All of them, as they are now.
+fn all<T: Clone>(of: &RefCell<Vec<T>>) -> Vec<T> {
+    of.borrow().clone()
+}
+
 fn location(label: &str) -> Value {
     json!({"label": label, "address": label, "lat": 55.75, "lon": 37.5})
 }
@@ -229,20 +234,17 @@ impl Site {
         for order in self.sandbox.orders(PARK) {
             missing += u64::from((&*order.status, order.revision) != ("committed", 2));
         }
-        let mailings = self.has.mailings.borrow().clone();
-        for mailing in &mailings {
+        for mailing in all(&self.has.mailings) {
             let path = format!("mailings/{mailing}");
             let shown = self.own(0, MAILS, (Method::GET, &path, None)).await.expect(200);
             missing += u64::from(shown["status"] != "sent" || shown["message"] != WORD);
         }
-        let templates = self.has.templates.borrow().clone();
-        for template in &templates {
+        for template in all(&self.has.templates) {
             let path = format!("mailing-templates/{template}");
             let shown = self.own(0, MAILS, (Method::GET, &path, None)).await;
             missing += u64::from(shown.status != 200 || shown.json()["message"] != WORD);
         }
-        let customers = self.has.customers.borrow().clone();
-        for customer in &customers {
+        for customer in all(&self.has.customers) {
             let path = format!("customers/{customer}/favourite-locations");
             let list = self.own(0, CUSTOMERS, (Method::GET, &path, None)).await.expect(200);
             let labels = list["items"].as_array().unwrap().iter().map(|item| &item["label"]);
@@ -255,8 +257,7 @@ impl Site {
     async fn settled(&self) {
         let open = "SELECT count(*) FROM fleet_communications.mailings WHERE status <> 'sent'";
         until("every mailing is sent", async || self.database.count(open).await == 0).await;
-        let erased = self.has.erased.borrow().clone();
-        for (request, _) in &erased {
+        for (request, _) in all(&self.has.erased) {
             let takeout =
                 |root: Caller| root.below(&format!("{CUSTOMERS}/takeout/v1")).token("test-takeout");
             let path = format!("receipts/{request}");
@@ -307,8 +308,7 @@ async fn a_stranger_sees_and_changes_nothing_whatever_else_happens() {
         let intruding = join_all((0..STRANGERS).map(|n| site.intrude(n, seed_of(n))));
         join3(working, intruding, breaking).await;
         site.settled().await;
-        let erased = site.has.erased.borrow().clone();
-        for (_, customer) in &erased {
+        for (_, customer) in all(&site.has.erased) {
             let path = format!("customers/{customer}");
             let reply = site.own(0, CUSTOMERS, (Method::GET, &path, None)).await;
             reply.problem(404, "customer_not_found");

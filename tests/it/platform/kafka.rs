@@ -1,5 +1,7 @@
 //! The consumer by itself: what a handler sees, and what the group is told.
 
+mod broker;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -309,6 +309,45 @@ async fn over_tls_only_a_broker_of_the_right_ca_will_do() {
     .await;
 }
 
+/// The section of a server that shows a certificate, or none, and gives neither name nor password.
+fn by_certificate(broker: &Mosquitto, certificate: &str) -> String {
+    let ca = broker.ca_file().display().to_string();
+    let section = broker.section().replace("'fleet'", "''").replace(SERVER_PASSWORD, "");
+    format!("{section}ca_file = '{ca}'\n{certificate}")
+}
+
+#[actix_web::test]
+async fn where_the_broker_wants_a_certificate_it_says_who_we_are() {
+    let broker = Mosquitto::start_with_certificates().await;
+    let server = Client::of(&by_certificate(&broker, &broker.certificate("fleet")));
+    let cabinet = Client::of(&by_certificate(&broker, &broker.certificate("cab-1")));
+    let mut events = server.mqtt.subscribe(ALL_EVENTS).unwrap();
+    server.up().await;
+    cabinet.up().await;
+    cabinet.publish("cabinets/cab-2/events", "as another").await;
+    cabinet.publish(EVENTS, "as itself").await;
+    assert_eq!(next(&mut events).await.1, "as itself", "the name is that of the certificate");
+}
+
+#[actix_web::test]
+async fn a_certificate_that_the_broker_does_not_take_is_told() {
+    let broker = Mosquitto::start_with_certificates().await;
+    let another = Mosquitto::start_with_certificates().await;
+    let of_another_ca = another.certificate("fleet");
+    for certificate in ["", &of_another_ca] {
+        let server = Client::of(&by_certificate(&broker, certificate));
+        server.trouble("tls").await;
+        assert!(!server.mqtt.is_up());
+        assert_eq!(server.mqtt.row().reason.as_deref(), Some("tls"));
+        let sent = server.try_publish(COMMANDS, PATIENCE).await;
+        assert!(matches!(sent, Err(PublishError::NotSent(_))), "{sent:?}");
+        assert!(server.count("mqtt_connections_total{outcome=\"tls\"}") > 0);
+    }
+    // With the right one it comes up at the same broker.
+    let server = Client::of(&by_certificate(&broker, &broker.certificate("fleet")));
+    server.up().await;
+}
+
 #[actix_web::test]
 async fn duplicates_come_twice_and_oversized_ones_not_at_all() {
     let broker = Mosquitto::start(&["cab-1"]).await;
@@ -339,7 +378,8 @@ async fn duplicates_come_twice_and_oversized_ones_not_at_all() {
 #[actix_web::test]
 async fn thousands_wait_for_a_slow_reader_and_too_many_are_dropped() {
     let broker = Mosquitto::start(&["cab-1"]).await;
-    let server = Client::of(&(broker.section() + "max_waiting = 3000\n"));
+    let server =
+        Client::of(&(broker.section() + "max_waiting = 3000\nmax_waiting_per_topic = 5000\n"));
     let cabinet = cabinet(&broker);
     let mut slow = server.mqtt.subscribe(ALL_EVENTS).unwrap();
     let mut quick = server.mqtt.subscribe("cabinets/cab-1/#").unwrap();

@@ -68,16 +68,21 @@ impl Kafka {
             eprintln!("skipped against a real Kafka: KAFKA_BROKERS is not set (make kafka)");
             return None;
         };
+        Some(Self::on(brokers).await)
+    }
+
+    /// On a real broker.
+    pub async fn on(brokers: String) -> Self {
         let topic = unique_name();
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("an admin");
         let new = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1));
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));
-        let made = admin.create_topics([&new], &options).await.expect("KAFKA_BROKERS answers");
+        let made = admin.create_topics([&new], &options).await.expect("the brokers answer");
         for topic in made {
             topic.expect("a topic");
         }
-        Some(Self { producer: producer(&brokers), brokers, topic, embedded: None })
+        Self { producer: producer(&brokers), brokers, topic, embedded: None }
     }
 
     /// The broker in this process, if it is that.

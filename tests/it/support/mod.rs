@@ -5,6 +5,7 @@ pub mod app;
 pub mod client;
 pub mod database;
 pub mod kafka;
+pub mod kafka_broker;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod ports;

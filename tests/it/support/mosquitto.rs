@@ -30,22 +30,37 @@ pub struct Mosquitto {
     folder: Folder,
     port: u16,
     broker: Option<Child>,
-    tls: bool,
+    door: Door,
+}
+
+/// How the broker is entered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Plain,
+    Tls,
+    /// Over TLS, by who has a certificate; its name is that of the user.
+    Certificate,
 }
 
 impl Mosquitto {
     /// A broker at which the server and these cabinets have names. Each cabinet may use only its own
     /// topics.
     pub async fn start(cabinets: &[&str]) -> Self {
-        Self::make(cabinets, false).await
+        Self::make(cabinets, Door::Plain).await
     }
 
     /// The same over TLS, with a certificate for 127.0.0.1 that [`Mosquitto::ca_file`] signed.
     pub async fn start_with_tls(cabinets: &[&str]) -> Self {
-        Self::make(cabinets, true).await
+        Self::make(cabinets, Door::Tls).await
     }
 
-    async fn make(cabinets: &[&str], tls: bool) -> Self {
+    /// The same, but users have no passwords: who they are is said by a certificate that the same CA
+    /// signed ([`Mosquitto::certificate`]).
+    pub async fn start_with_certificates() -> Self {
+        Self::make(&[], Door::Certificate).await
+    }
+
+    async fn make(cabinets: &[&str], door: Door) -> Self {
         let (folder, port) = (Folder::make(), free_port());
         let mut users = format!("{SERVER}:{SERVER_PASSWORD}\n");
         for cabinet in cabinets {
@@ -69,22 +84,27 @@ impl Mosquitto {
             users.display(),
             access.display()
         );
-        if tls {
+        if door != Door::Plain {
             make_certificates(&folder);
             let file = |name: &str| folder.path().join(name).display().to_string();
             let (certificate, key) = (file("server.pem"), file("server.key"));
             writeln!(text, "certfile {certificate}\nkeyfile {key}").unwrap();
         }
+        if door == Door::Certificate {
+            let ca = folder.path().join("ca.pem").display().to_string();
+            writeln!(text, "cafile {ca}\nrequire_certificate true\nuse_identity_as_username true")
+                .unwrap();
+        }
         folder.file("mosquitto.conf", &text);
         open_to_everybody(folder.path());
-        let mut broker = Self { folder, port, broker: None, tls };
+        let mut broker = Self { folder, port, broker: None, door };
         broker.start_again().await;
         broker
     }
 
     /// Where it is, for `mqtt.url`.
     pub fn url(&self) -> String {
-        let scheme = if self.tls { "mqtts" } else { "mqtt" };
+        let scheme = if self.door == Door::Plain { "mqtt" } else { "mqtts" };
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
@@ -95,6 +115,15 @@ impl Mosquitto {
     /// The certificate of who signed its own.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// The lines of `[mqtt]` for a client's certificate of this name, which the CA signed.
+    pub fn certificate(&self, name: &str) -> String {
+        make_client_certificate(&self.folder, name);
+        let file =
+            |end: &str| self.folder.path().join(format!("{name}.{end}")).display().to_string();
+        let (certificate, key) = (file("pem"), file("key"));
+        format!("client_certificate_file = '{certificate}'\nclient_key_file = '{key}'\n")
     }
 
     /// The section `[mqtt]` of a server that uses it. Keep-alive and pauses are short.
@@ -198,5 +227,16 @@ pub fn make_certificates(folder: &Folder) {
          && openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
             -extfile leaf.ext -out server.pem";
     let made = Command::new("sh").args(["-c", steps]).current_dir(folder.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// Makes a certificate of a client, which the CA of `folder` signs: `NAME.pem`, `NAME.key`.
+fn make_client_certificate(folder: &Folder, name: &str) {
+    let steps = format!(
+        "openssl req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name} \
+         && openssl x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+            -extfile leaf.ext -out {name}.pem"
+    );
+    let made = Command::new("sh").args(["-c", &steps]).current_dir(folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

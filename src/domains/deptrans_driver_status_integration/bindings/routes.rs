@@ -57,8 +57,8 @@ struct LicensePath {
 }
 
 /// Removes the id that is bound to a licence, and the state of its shift: for support staff. Who follows
-/// the updates is told of both. The id may be bound to another licence then. Also 204 when there was
-/// nothing to remove.
+/// the updates is told of both, and the regulator that its driver is off line, if he was on line under it.
+/// The id may be bound to another licence then. Also 204 when there was nothing to remove.
 #[utoipa::path(operation_id = "deptrans_id_remove", tag = "deptrans-driver-status-integration",
     params(LicensePath),
     responses((status = 204, description = "It is not there any more"), ReadProblems))]

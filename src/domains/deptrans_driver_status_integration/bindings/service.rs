@@ -91,21 +91,30 @@ impl Bindings {
             Match::No | Match::UnknownId => return Err(mismatch()),
         }
 
-        let (mut parks, mut drivers) = (Vec::new(), Vec::new());
-        self.directory.each_profile(license_id.as_str(), |park, driver| {
-            parks.push(PackedId::new(park));
-            drivers.push(PackedId::new(driver));
-        });
+        let (parks, drivers) = self.profiles_of(&license_id);
         let bind = async |connection: &mut _| {
             store::bind(connection, &license, &packed, &parks, &drivers).await
         };
         self.database.transaction(context, bind).await
     }
 
-    /// Removes what is bound to a licence, with the state of its shift. Repeating it changes nothing.
+    /// The parks and the drivers of a licence's profiles.
+    fn profiles_of(&self, license: &PersonalId) -> (Vec<PackedId>, Vec<PackedId>) {
+        let (mut parks, mut drivers) = (Vec::new(), Vec::new());
+        self.directory.each_profile(license.as_str(), |park, driver| {
+            parks.push(PackedId::new(park));
+            drivers.push(PackedId::new(driver));
+        });
+        (parks, drivers)
+    }
+
+    /// Removes what is bound to a licence, with the state of its shift. Whoever is on line under the id
+    /// is reported off line under it afterwards. Repeating it changes nothing.
     pub(super) async fn remove(&self, context: &Context, license: &PersonalId) -> Result<()> {
+        let (parks, drivers) = self.profiles_of(license);
         let license = PackedId::new(license.as_str());
-        let unbind = async |connection: &mut _| store::unbind(connection, &license).await;
+        let unbind =
+            async |connection: &mut _| store::unbind(connection, &license, &parks, &drivers).await;
         let removed = self.database.transaction(context, unbind).await;
         match &removed {
             Ok(true) => self.metrics.count("removed"),

@@ -43,6 +43,49 @@ prepared_statement! {
 }
 
 prepared_statement! {
+    /// Whether a licence has another id than this.
+    struct AskReplaced<'a> returns Bool;
+    "SELECT EXISTS (SELECT FROM deptrans.profiles WHERE driver_license_pd_id = ",
+    license: &'a PackedId => Binary, " AND deptrans_id <> ",
+    id: &'a PackedId => Binary, ")",
+}
+
+prepared_statement! {
+    /// Locks the statuses of a licence's profiles, those of today and those that were told under it. It
+    /// reads the whole queue: ids are rarely taken.
+    struct LockStatuses<'a> returns BigInt;
+    "SELECT count(*) FROM (SELECT FROM deptrans.status_queue q \
+       WHERE q.driver_license_pd_id = ",
+    license: &'a PackedId => Binary,
+    " OR (q.park_id, q.driver_id) IN (SELECT park_id, driver_id FROM unnest(",
+    parks: &'a [PackedId] => Array<Binary>, ", ",
+    drivers: &'a [PackedId] => Array<Binary>,
+    ") AS p(park_id, driver_id)) ORDER BY q.park_id, q.driver_id FOR UPDATE OF q) AS locked",
+}
+
+prepared_statement! {
+    /// Keeps the id of a licence that is about to lose it, with each driver whom the regulator has on
+    /// line under it, or may have soon: who waits may be under way. Of several ids the first is kept;
+    /// under a later one nothing was told yet.
+    struct KeepFormer<'a> returns BigInt;
+    "WITH kept AS (UPDATE deptrans.status_queue q \
+       SET former_id = p.deptrans_id, former_at = clock_timestamp(), \
+         driver_license_pd_id = p.driver_license_pd_id, \
+         queued_at = COALESCE(q.queued_at, clock_timestamp()), \
+         due_at = COALESCE(q.due_at, clock_timestamp()), \
+         attempts = CASE WHEN q.due_at IS NULL THEN 0 ELSE q.attempts END \
+       FROM deptrans.profiles p WHERE p.driver_license_pd_id = ",
+    license: &'a PackedId => Binary,
+    " AND p.deptrans_id IS NOT NULL AND q.former_id IS NULL \
+         AND (q.reported_on_line OR q.due_at IS NOT NULL) \
+         AND (q.driver_license_pd_id = $1 OR q.driver_license_pd_id IS NULL \
+           AND (q.park_id, q.driver_id) IN (SELECT park_id, driver_id FROM unnest(",
+    parks: &'a [PackedId] => Array<Binary>, ", ",
+    drivers: &'a [PackedId] => Array<Binary>,
+    ") AS d(park_id, driver_id))) RETURNING 1) SELECT count(*) FROM kept",
+}
+
+prepared_statement! {
     /// Binds an id to a licence, unless it is that licence's already.
     struct Bind<'a> returns BigInt;
     concat!("WITH ", numbers_taken!("bindings", "1"), ", bound AS (\
@@ -115,6 +158,18 @@ pub async fn standing(
     })
 }
 
+/// Has whoever is on line under the id of a licence reported off line under it: it is about to lose it.
+async fn take_leave(
+    connection: &mut Connection,
+    license: &PackedId,
+    (parks, drivers): (&[PackedId], &[PackedId]),
+) -> Result<()> {
+    // Two statements: the second sees what those have written for whom the first waited.
+    let _: i64 = LockStatuses { license, parks, drivers }.get_result(connection).await?;
+    let _: i64 = KeepFormer { license, parks, drivers }.get_result(connection).await?;
+    Ok(())
+}
+
 /// Binds an id to a licence; false when it was bound to it already. What waits in the queue for an id
 /// is sent: `parks` and `drivers` are the licence's profiles.
 ///
@@ -127,6 +182,9 @@ pub async fn bind(
     parks: &[PackedId],
     drivers: &[PackedId],
 ) -> Result<bool> {
+    if (AskReplaced { license, id }).get_result(connection).await? {
+        take_leave(connection, license, (parks, drivers)).await?;
+    }
     let _: i64 = SendAgain { parks, drivers }.get_result(connection).await?;
     // Last, for the feed's other writers wait from here on.
     match (Bind { license, id }).get_result::<i64>(connection).await {
@@ -140,9 +198,16 @@ pub async fn bind(
 }
 
 /// Removes what is bound to a licence, and the state of its shift; false when there was neither.
-pub async fn unbind(connection: &mut Connection, license: &PackedId) -> Result<bool> {
+/// `parks` and `drivers` are the licence's profiles.
+pub async fn unbind(
+    connection: &mut Connection,
+    license: &PackedId,
+    parks: &[PackedId],
+    drivers: &[PackedId],
+) -> Result<bool> {
     let (has_id, has_state): (bool, bool) = Kept { license }.get_result(connection).await?;
     if has_id {
+        take_leave(connection, license, (parks, drivers)).await?;
         let _: i64 = Unbind { license }.get_result(connection).await?;
     }
     if has_id || has_state {

@@ -1,6 +1,6 @@
 //! What is watched of the caches.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ struct Watched {
     read: [AtomicU64; 2],
     /// What was true before this process began: how old a dump was.
     before: [AtomicU64; 2],
+    /// Whether its last full read named too little to be believed.
+    shrunken: [AtomicBool; 2],
     inner: Mutex<Weak<Inner>>,
 }
 
@@ -33,7 +35,7 @@ fn name(feed: Feed) -> &'static str {
 }
 
 const FEEDS: [Feed; 2] = [Feed::Profiles, Feed::Categories];
-const LOADS: [&str; 4] = ["incremental", "full", "failed", "refused"];
+const LOADS: [&str; 5] = ["incremental", "full", "shrunken", "failed", "refused"];
 
 impl DirectoryMetrics {
     /// Registers them.
@@ -42,7 +44,8 @@ impl DirectoryMetrics {
         let loads = from_zero(
             metrics.counters(
                 "deptrans_directory_loads_total",
-                "Reads of a feed to its end: incremental, full; or failed, refused (its cursor)",
+                "Reads of a feed to its end: incremental, full, shrunken (a full one that named too little \
+                 to be believed); or failed, refused (its cursor)",
                 &["cache", "outcome"],
             ),
             &FEEDS.map(|feed| LOADS.map(|load| [name(feed), load])).concat(),
@@ -59,6 +62,7 @@ impl DirectoryMetrics {
             since: Instant::now(),
             read: Default::default(),
             before: Default::default(),
+            shrunken: Default::default(),
             inner: Mutex::default(),
         });
         let shown = Arc::clone(&watched);
@@ -111,6 +115,18 @@ impl DirectoryMetrics {
     /// A feed was read to its end, so long ago.
     pub(super) fn was_read(&self, feed: Feed, ago: Duration) {
         self.watched.was_read(feed, ago);
+    }
+
+    pub(super) fn set_shrunken(&self, feed: Feed, shrunken: bool) {
+        if let Some(place) = self.watched.shrunken.get(feed as usize) {
+            place.store(shrunken, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the last full read of a feed named too little to be believed.
+    pub(super) fn is_shrunken(&self, feed: Feed) -> bool {
+        let place = self.watched.shrunken.get(feed as usize);
+        place.is_some_and(|place| place.load(Ordering::Relaxed))
     }
 
     /// How long ago a feed was last read to its end; `None`: never.

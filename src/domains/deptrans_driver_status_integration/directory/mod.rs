@@ -151,6 +151,22 @@ impl Directory {
         self.0.metrics.age(Feed::Categories)
     }
 
+    /// What is wrong with driver-profiles, though it answers.
+    #[must_use]
+    pub fn profiles_trouble(&self) -> Option<&'static str> {
+        self.trouble(Feed::Profiles)
+    }
+
+    /// What is wrong with driver-categories-api, though it answers.
+    #[must_use]
+    pub fn categories_trouble(&self) -> Option<&'static str> {
+        self.trouble(Feed::Categories)
+    }
+
+    fn trouble(&self, feed: Feed) -> Option<&'static str> {
+        self.0.metrics.is_shrunken(feed).then_some("shrunken")
+    }
+
     fn empty(metrics: &DirectoryMetrics) -> Self {
         let (store, changes) = (Store::default(), Changes::default());
         let inner = Arc::new(Inner { store, changes, metrics: metrics.clone() });

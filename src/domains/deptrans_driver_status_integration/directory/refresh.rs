@@ -2,18 +2,21 @@
 //!
 //! A full read goes over what is served: what it names is set, and at its end what it did not name is
 //! taken away. So there is never a second copy, and a full read that takes long or breaks off shows in
-//! nothing but age.
+//! nothing but age. A full read that names much less than is known takes nothing away at first: it is
+//! repeated, and believed when it has named no more for a while.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
-use super::Directory;
 use super::dump::Mark;
 use super::id::IdRef;
+use super::settings::Caution;
 use super::store::Feed;
+use super::{Directory, DirectorySettings};
 use crate::platform::context::Context;
 use crate::platform::ids::MAX_ID_LENGTH;
 use crate::platform::shutdown::Shutdown;
@@ -26,6 +29,8 @@ use crate::upstreams::updates::{Item, Updates, UpdatesError};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The longest pause while the service fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A full read that is not believed is repeated after so many usual pauses.
+const RARELY: u32 = 30;
 
 /// What an item of a feed does.
 pub(super) trait Source: Item {
@@ -99,12 +104,15 @@ pub(super) struct Follower<S> {
     source: Updates<S>,
     directory: Directory,
     page: usize,
+    caution: Caution,
     cursor: RefCell<Option<String>>,
     read_at: Cell<Option<Timestamp>>,
     /// The full load that is under way, and whether what it changes is told.
     load: Cell<u16>,
     is_full: Cell<bool>,
     tell: Cell<bool>,
+    /// Since when full reads name too little to be believed.
+    shrunken_since: Cell<Option<Instant>>,
 }
 
 impl<S: Source> Follower<S> {
@@ -112,18 +120,20 @@ impl<S: Source> Follower<S> {
     pub(super) fn new(
         source: Updates<S>,
         directory: Directory,
-        page: usize,
+        settings: &DirectorySettings,
         mark: Option<&Mark>,
     ) -> Self {
         Self {
             source,
             directory,
-            page,
+            page: settings.page,
+            caution: settings.caution(),
             cursor: RefCell::new(mark.map(|mark| mark.cursor.clone())),
             read_at: Cell::new(mark.map(|mark| mark.read_at)),
             load: Cell::new(1),
             is_full: Cell::new(mark.is_none()),
             tell: Cell::new(mark.is_some()),
+            shrunken_since: Cell::new(None),
         }
     }
 
@@ -135,7 +145,7 @@ impl<S: Source> Follower<S> {
         Some(Mark { cursor: self.cursor.borrow().clone()?, read_at: self.read_at.get()? })
     }
 
-    /// Reads the feed to its end. After an error, or when it is dropped, the next call goes on where
+    /// Reads the feed to its end; one that is not believed is read anew by the next call. After an error, or when it is dropped, the next call goes on where
     /// this one was.
     ///
     /// # Errors
@@ -148,6 +158,8 @@ impl<S: Source> Follower<S> {
                 Ok(false) => break,
                 Err(UpdatesError::CursorRefused) if !refused => {
                     refused = true;
+                    tracing::warn!(feed = ?S::FEED, "our cursor is refused: everything is read anew");
+                    self.directory.metrics().loaded(S::FEED, "refused");
                     self.begin_anew();
                 }
                 Err(error) => {
@@ -158,6 +170,10 @@ impl<S: Source> Follower<S> {
         }
         let was_full = self.is_full.get();
         if was_full {
+            if !self.is_believed().await {
+                self.begin_anew();
+                return Ok(());
+            }
             self.sweep().await;
             self.is_full.set(false);
             self.tell.set(true);
@@ -190,9 +206,39 @@ impl<S: Source> Follower<S> {
         Ok(page.has_more)
     }
 
+    /// Whether what a full read did not name may be taken away. What was never read whole is nothing to
+    /// compare with.
+    async fn is_believed(&self) -> bool {
+        let metrics = self.directory.metrics();
+        let (mut named, mut left) = (0, 0);
+        for shard in 0..self.directory.store().shards() {
+            let counted = self.directory.store().named_and_left(shard, S::FEED, self.load.get());
+            named += counted.0;
+            left += counted.1;
+            yield_now().await;
+        }
+        if !self.tell.get() || !self.caution.is_too_little(named, named + left) {
+            self.shrunken_since.set(None);
+            metrics.set_shrunken(S::FEED, false);
+            return true;
+        }
+        let since = self.shrunken_since.get().unwrap_or_else(Instant::now);
+        let is_old = self.shrunken_since.replace(Some(since)).is_some();
+        if is_old && since.elapsed() >= self.caution.believed_after {
+            tracing::error!(feed = ?S::FEED, named, left, "a full read that shrank is believed");
+            self.shrunken_since.set(None);
+            metrics.set_shrunken(S::FEED, false);
+            return true;
+        }
+        if !is_old {
+            tracing::error!(feed = ?S::FEED, named, left, "a full read shrank: it is not believed yet");
+        }
+        metrics.loaded(S::FEED, "shrunken");
+        metrics.set_shrunken(S::FEED, true);
+        false
+    }
+
     fn begin_anew(&self) {
-        tracing::warn!(feed = ?S::FEED, "our cursor is refused: everything is read anew");
-        self.directory.metrics().loaded(S::FEED, "refused");
         self.cursor.replace(None);
         self.load.set(self.load.get().wrapping_add(1));
         self.is_full.set(true);
@@ -221,6 +267,8 @@ impl<S: Source> Follower<S> {
                 read = self.read_to_end() => read,
             };
             pause = match read {
+                // A full read is much.
+                Ok(()) if self.shrunken_since.get().is_some() => usual * RARELY,
                 Ok(()) => usual,
                 Err(error) => {
                     tracing::debug!(feed = ?S::FEED, %error, "a cache could not be refreshed");

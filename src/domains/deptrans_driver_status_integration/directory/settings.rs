@@ -19,6 +19,10 @@ pub struct DirectorySettings {
     pub dump_dir: PathBuf,
     /// Pause between two dumps, in milliseconds.
     pub dump_ms: u64,
+    /// A full read that names less than this share of what is known is not believed at once.
+    pub least_share: f64,
+    /// How long it must have named no more to be believed, in milliseconds.
+    pub shrunken_ms: u64,
 }
 
 impl DirectorySettings {
@@ -28,6 +32,12 @@ impl DirectorySettings {
 
     pub(super) fn dump_pause(&self) -> Duration {
         Duration::from_millis(self.dump_ms)
+    }
+
+    /// What is asked of a full read.
+    pub(super) fn caution(&self) -> Caution {
+        let believed_after = Duration::from_millis(self.shrunken_ms);
+        Caution { least_share: self.least_share, believed_after }
     }
 
     /// Where the dump is, if there is to be one.
@@ -49,5 +59,48 @@ impl DirectorySettings {
             "directory.dump_ms",
             "must be in 1000..=86400000",
         );
+        faults.require(
+            (0.0..=1.0).contains(&self.least_share),
+            "directory.least_share",
+            "must be in 0..=1",
+        );
+        faults.require(
+            (1_000..=86_400_000).contains(&self.shrunken_ms),
+            "directory.shrunken_ms",
+            "must be in 1000..=86400000",
+        );
+    }
+}
+
+/// When a full read is believed that names much less than is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caution {
+    least_share: f64,
+    /// It must have named no more for so long.
+    pub(super) believed_after: Duration,
+}
+
+impl Caution {
+    /// Whether it is too little to be believed at once that `named` are left of `known`.
+    pub(super) fn is_too_little(self, named: usize, known: usize) -> bool {
+        #[allow(clippy::cast_precision_loss, reason = "a share needs no more")]
+        let (named, known) = (named as f64, known as f64);
+        named < known * self.least_share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_what_is_known_is_asked_for() {
+        let caution = |least_share| Caution { least_share, believed_after: Duration::ZERO };
+        for (named, known, too_little) in
+            [(0, 0, false), (0, 1, true), (49, 100, true), (50, 100, false), (200, 100, false)]
+        {
+            assert_eq!(caution(0.5).is_too_little(named, known), too_little, "{named} of {known}");
+            assert!(!caution(0.0).is_too_little(named, known));
+        }
     }
 }

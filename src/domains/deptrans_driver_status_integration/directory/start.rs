@@ -86,10 +86,10 @@ impl Keeper {
             None => (empty(asked_for, metrics), None),
         };
         let mark = |feed| head.as_ref().map(|head| head.mark(feed));
-        let page = settings.page;
         let (profiles, categories) = (mark(Feed::Profiles), mark(Feed::Categories));
-        let profiles = Follower::new(sources.profiles, directory.clone(), page, profiles);
-        let categories = Follower::new(sources.categories, directory.clone(), page, categories);
+        let profiles = Follower::new(sources.profiles, directory.clone(), &settings, profiles);
+        let categories =
+            Follower::new(sources.categories, directory.clone(), &settings, categories);
         let keeper = Self { directory, profiles, categories, settings, origin: sources.origin };
         if head.is_some() {
             keeper.catch_up().await;

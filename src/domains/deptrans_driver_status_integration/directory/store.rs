@@ -288,6 +288,16 @@ impl Store {
         table.entries().iter().filter(old).map(|known| (known.park, known.id.clone())).collect()
     }
 
+    /// How many drivers of a shard the load `load` of `feed` named, and how many are left from before.
+    pub(super) fn named_and_left(&self, shard: usize, feed: Feed, load: u16) -> (usize, usize) {
+        let Some(shard) = self.drivers.get(shard) else { return (0, 0) };
+        let table = read(shard);
+        let known = table.entries().iter().filter(|known| known.is_of(feed));
+        known.fold((0, 0), |(named, left), known| {
+            if known.load(feed) == load { (named + 1, left) } else { (named, left + 1) }
+        })
+    }
+
     /// Shows `look` each driver of a shard.
     pub(super) fn each_driver(
         &self,

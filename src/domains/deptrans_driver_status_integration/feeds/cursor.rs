@@ -58,6 +58,17 @@ impl Position {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any text: a position that is read is the same when it is written and read again.
+pub fn fuzz(text: &str) {
+    for feed in Feed::ALL {
+        let Ok(position) = Position::decode(text, feed) else { continue };
+        let written = position.encode(feed);
+        assert!(written.is_ok_and(|cursor| Position::decode(&cursor, feed).ok() == Some(position)));
+        let _ = (position.is_full_read(), position.check(i64::MAX, 0));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,8 @@ use tokio::runtime::Handle;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::cursor::Position;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use self::cursor::fuzz;
 use self::heads::Heads;
 pub(super) use self::metrics::FeedsMetrics;
 use self::model::{Profile, Profiles, Shown};

@@ -155,6 +155,23 @@ fn time(text: &str, now: Timestamp) -> Result<(Timestamp, i128), Unreadable> {
     Ok((whole, time.as_nanosecond() % 1000))
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes: an event that is read is the same when it is written and read again.
+pub fn fuzz(bytes: &[u8]) {
+    let now = Timestamp::from_second(1_772_366_400).unwrap_or_default();
+    let Ok(event) = read(bytes, now) else { return };
+    let (nanoseconds, event_id) = event.tiebreak.split_at(3);
+    let nanoseconds = i64::from(nanoseconds.parse::<u16>().unwrap_or_default());
+    let written = serde_json::json!({
+        "park_id": event.park_id.text(),
+        "driver_id": event.driver_id.text(),
+        "status": event.status.word(),
+        "occurred_at": event.occurred_at + jiff::SignedDuration::from_nanos(nanoseconds),
+        "event_id": event_id,
+    });
+    assert_eq!(read(written.to_string().as_bytes(), now), Ok(event));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::consumer::Events;
 use self::event::StatusEvent;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use self::event::fuzz;
 pub(crate) use self::metrics::IntakeMetrics;
 use self::metrics::Source;
 use self::model::{RejectedEvent, StatusEvents, StatusEventsOutcome};

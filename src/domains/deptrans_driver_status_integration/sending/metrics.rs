@@ -55,8 +55,8 @@ impl SendingMetrics {
         }
     }
 
-    /// A status was settled, `age` seconds after its event.
-    pub(super) fn settled(&self, fate: &Fate, age: f64, is_due_again: bool) {
+    /// A status was settled, `age` seconds after its event where it has one.
+    pub(super) fn settled(&self, fate: &Fate, age: Option<f64>, is_due_again: bool) {
         let (outcome, reason) = match fate {
             Fate::Taken { line: Line::OnLine, .. } => ("sent", "on_line"),
             Fate::Taken { line: Line::OffLine, .. } => ("sent", "off_line"),
@@ -66,7 +66,7 @@ impl SendingMetrics {
             Fate::Back(reason) => ("waits", *reason),
         };
         self.statuses.with_label_values(&[outcome, reason]).inc();
-        if matches!(fate, Fate::Taken { .. }) {
+        if let (Fate::Taken { .. }, Some(age)) = (fate, age) {
             self.delay.observe(age.max(0.0));
         }
         if is_due_again {

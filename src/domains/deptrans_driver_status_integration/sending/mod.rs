@@ -171,7 +171,8 @@ impl Sender {
         };
         for row in &settled {
             if let Some(way) = ways.get(row.place()) {
-                self.metrics.settled(&way.fate(), row.age, row.is_due_again);
+                let age = (!way.is_leave()).then_some(row.age);
+                self.metrics.settled(&way.fate(), age, row.is_due_again);
             }
         }
         self.metrics.leases_lost(ways.len().saturating_sub(settled.len()));

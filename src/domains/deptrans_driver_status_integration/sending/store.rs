@@ -12,9 +12,16 @@ use uuid::Uuid;
 use crate::platform::database::{Connection, PackedId, prepared_statement};
 use crate::platform::error::Result;
 
+/// The columns of an [`Entry`].
+#[rustfmt::skip]
+type TakenRow = (
+    Binary, Binary, Bool, Timestamptz, Timestamptz, Text, SmallInt, Nullable<Bool>,
+    Nullable<Timestamptz>, Nullable<Binary>, Nullable<Binary>,
+);
+
 prepared_statement! {
     /// Takes what is due, those on line first, and leaves a lease on it.
-    struct Take<'a> returns (Binary, Binary, Bool, Timestamptz, Timestamptz, Text, SmallInt, Nullable<Bool>);
+    struct Take<'a> returns TakenRow;
     "UPDATE deptrans.status_queue SET due_at = clock_timestamp() + make_interval(secs => ",
     lease_seconds: f64 => Double,
     "), lease = ",
@@ -28,7 +35,7 @@ prepared_statement! {
          WHERE off_line AND due_at <= now() ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) off_line \
        LIMIT $3)) \
      RETURNING park_id, driver_id, off_line, queued_at, occurred_at, tiebreak, attempts, \
-       reported_on_line",
+       reported_on_line, former_at, former_id, driver_license_pd_id",
 }
 
 /// A status that was taken.
@@ -43,6 +50,26 @@ pub(super) struct Entry {
     pub attempts: i16,
     /// Whether the regulator was last told that the driver is on line.
     pub reported_on_line: Option<bool>,
+    former_at: Option<SqlTimestamp>,
+    former_id: Option<PackedId>,
+    license: Option<PackedId>,
+}
+
+/// The id that was taken from a driver whom the regulator may have on line under it.
+pub(super) struct Former<'a> {
+    pub id: &'a PackedId,
+    /// Whose it was.
+    pub license: &'a PackedId,
+    /// When it was taken.
+    pub at: SqlTimestamp,
+}
+
+impl Entry {
+    /// Under which id he is to be reported off line, before his status is looked at.
+    pub fn former(&self) -> Option<Former<'_>> {
+        let (id, license) = (self.former_id.as_ref()?, self.license.as_ref()?);
+        Some(Former { id, license, at: self.former_at? })
+    }
 }
 
 /// Takes up to `most` statuses under a lease, in the order in which they are to be sent.
@@ -134,7 +161,8 @@ pub(super) struct Settlement<'a> {
 
 prepared_statement! {
     /// Settles what is still under the lease. Rows are locked in the order of their keys, as the intake
-    /// locks them.
+    /// locks them. Where an id was taken from the driver, before or meanwhile, the row does not come to
+    /// rest: it is due with that id, or with the status itself when that was said.
     struct Settle<'a> returns (BigInt, Double, Bool);
     "WITH held AS (SELECT e.*, q.lease FROM UNNEST(",
     parks: Vec<&'a PackedId> => Array<Binary>, ", ",
@@ -146,17 +174,20 @@ prepared_statement! {
     reported: Vec<Option<bool>> => Array<Nullable<Bool>>, ", ",
     located: Vec<bool> => Array<Bool>, ", ",
     regions: Vec<Option<i16>> => Array<Nullable<SmallInt>>, ", ",
-    licenses: Vec<Option<&'a PackedId>> => Array<Nullable<Binary>>,
+    licenses: Vec<Option<&'a PackedId>> => Array<Nullable<Binary>>, ", ",
+    formers: Vec<bool> => Array<Bool>,
     ") WITH ORDINALITY AS e(park_id, driver_id, occurred_at, tiebreak, rest, pause, reported, located, \
-         region, license, place) \
+         region, license, is_former, place) \
        JOIN deptrans.status_queue q USING (park_id, driver_id) WHERE q.lease = ",
     lease: &'a Uuid => SqlUuid,
     " ORDER BY park_id, driver_id FOR UPDATE OF q) \
      UPDATE deptrans.status_queue q SET lease = NULL, \
        queued_at = CASE WHEN h.rest <> 0 THEN q.queued_at \
-         WHEN (q.occurred_at, q.tiebreak) IS DISTINCT FROM (h.occurred_at, h.tiebreak) \
+         WHEN q.former_id IS NOT NULL \
+           OR (q.occurred_at, q.tiebreak) IS DISTINCT FROM (h.occurred_at, h.tiebreak) \
            THEN clock_timestamp() END, \
-       due_at = CASE WHEN (q.occurred_at, q.tiebreak) IS DISTINCT FROM (h.occurred_at, h.tiebreak) \
+       due_at = CASE WHEN h.rest = 0 AND q.former_id IS NOT NULL THEN clock_timestamp() \
+         WHEN (q.occurred_at, q.tiebreak) IS DISTINCT FROM (h.occurred_at, h.tiebreak) \
            THEN CASE WHEN h.rest = 0 THEN clock_timestamp() ELSE q.queued_at END \
          WHEN h.rest = 1 THEN clock_timestamp() + make_interval(secs => h.pause) \
          WHEN h.rest = 2 THEN clock_timestamp() \
@@ -167,10 +198,12 @@ prepared_statement! {
        replaced = CASE WHEN h.rest = 0 THEN 0 ELSE q.replaced END, \
        reported_on_line = COALESCE(h.reported, q.reported_on_line), \
        region = CASE WHEN h.located THEN h.region ELSE q.region END, \
-       driver_license_pd_id = COALESCE(h.license, q.driver_license_pd_id) \
+       driver_license_pd_id = COALESCE(h.license, q.driver_license_pd_id), \
+       former_id = CASE WHEN h.rest <> 0 OR NOT h.is_former THEN q.former_id END, \
+       former_at = CASE WHEN h.rest <> 0 OR NOT h.is_former THEN q.former_at END \
      FROM held h WHERE q.park_id = h.park_id AND q.driver_id = h.driver_id AND q.lease = h.lease \
      RETURNING h.place - 1, extract(epoch FROM clock_timestamp() - h.occurred_at)::float8, \
-       q.due_at IS NOT NULL AND h.rest = 0",
+       h.rest = 0 AND (q.occurred_at, q.tiebreak) IS DISTINCT FROM (h.occurred_at, h.tiebreak)",
 }
 
 /// A row that was settled.
@@ -207,6 +240,7 @@ pub(super) async fn settle(
         located: rows.iter().map(|row| row.whereabouts != Whereabouts::Unasked).collect(),
         regions: rows.iter().map(|row| row.whereabouts.region()).collect(),
         licenses: rows.iter().map(|row| row.license).collect(),
+        formers: rows.iter().map(|row| row.entry.former().is_some()).collect(),
         lease: &lease,
     };
     Ok(settle.load(connection).await?)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -72,21 +72,31 @@ impl Way {
 
     /// Whoever the regulator believes to be on line is reported off line wherever he is.
     fn must_be_told(&self) -> bool {
-        self.entry.off_line && self.entry.reported_on_line == Some(true)
+        self.is_leave() || self.entry.off_line && self.entry.reported_on_line == Some(true)
+    }
+
+    /// Not his status is to be told, but that he is off line under an id that is his no more.
+    pub fn is_leave(&self) -> bool {
+        self.entry.former().is_some()
     }
 
     fn line(&self) -> Line {
-        if self.entry.off_line { Line::OffLine } else { Line::OnLine }
+        if self.entry.off_line || self.is_leave() { Line::OffLine } else { Line::OnLine }
     }
 
     /// The report, once everything is known.
     fn report(&self) -> Option<Report> {
+        let driver_id = self.id.clone()?;
+        let (occurred_at, event) = match self.entry.former() {
+            Some(former) => (former.at.to_jiff(), "taken from him"),
+            None => (self.entry.occurred_at.to_jiff(), self.entry.tiebreak.as_str()),
+        };
         Some(Report {
-            driver_id: self.id.clone()?,
+            request_id: request_id(&self.entry, occurred_at, event, &driver_id),
+            driver_id,
             license_number: self.number.clone()?,
             status: self.line(),
-            occurred_at: self.entry.occurred_at.to_jiff(),
-            request_id: request_id(&self.entry),
+            occurred_at,
         })
     }
 
@@ -94,6 +104,8 @@ impl Way {
     pub fn settlement(&self, backoff: impl Fn(i16) -> Duration) -> Settlement<'_> {
         let (rest, reported_on_line) = match self.fate() {
             Fate::Taken { line, .. } => (Rest::Rests, Some(line == Line::OnLine)),
+            // Whatever the regulator has under that id is no concern of the driver's any more.
+            Fate::LeftOut(_) | Fate::Refused(_) if self.is_leave() => (Rest::Rests, Some(false)),
             Fate::LeftOut(_) | Fate::Refused(_) => (Rest::Rests, None),
             Fate::Later(_) => (Rest::Later(backoff(self.entry.attempts).as_secs_f64()), None),
             Fate::Last(_) => (Rest::Last, None),
@@ -111,17 +123,21 @@ impl Way {
     /// The shift that the regulator answered with.
     pub fn answered(&self) -> Option<Answered<'_>> {
         let Some(Fate::Taken { shift, .. }) = self.fate else { return None };
+        // The state belongs to the id, and goes with it.
+        if self.is_leave() {
+            return None;
+        }
         let occurred_at: Timestamp = self.entry.occurred_at.to_jiff();
         Some(Answered { license: self.license.as_ref()?, shift, occurred_at })
     }
 }
 
-/// The same for the same status of the same driver, whoever sends it and whenever.
-fn request_id(entry: &Entry) -> String {
+/// The same for the same status of the same driver under the same id, whoever sends it and whenever.
+fn request_id(entry: &Entry, occurred_at: Timestamp, event: &str, id: &SecretString) -> String {
     let mut hash = Sha256::new();
-    let occurred_at = entry.occurred_at.to_jiff().as_microsecond().to_string();
+    let occurred_at = occurred_at.as_microsecond().to_string();
     let (park, driver) = (entry.park_id.text(), entry.driver_id.text());
-    for part in [&*park, &*driver, &occurred_at, &entry.tiebreak] {
+    for part in [&*park, &*driver, &occurred_at, event, id.expose_secret()] {
         hash.update(part);
         hash.update([0]);
     }
@@ -214,7 +230,10 @@ impl Trip<'_> {
     fn ask_licenses(&mut self) {
         let drivers = &self.sender.drivers;
         for way in self.ways.iter_mut().filter(|way| way.fate.is_none()) {
-            way.license = drivers.license_of(&way.entry);
+            way.license = match way.entry.former() {
+                Some(former) => Some(former.license.clone()),
+                None => drivers.license_of(&way.entry),
+            };
             if way.license.is_none() {
                 way.fate = Some(Fate::LeftOut("no_license"));
             }
@@ -222,7 +241,12 @@ impl Trip<'_> {
     }
 
     async fn ask_ids(&mut self, ctx: &Context) -> Result<()> {
-        let licenses: Vec<PackedId> = self.open().filter_map(|way| way.license.clone()).collect();
+        for way in self.open() {
+            let former = way.entry.former().map(|former| former.id.text().into_owned());
+            way.id = former.map(SecretString::from);
+        }
+        let asked = self.open().filter(|way| way.id.is_none());
+        let licenses: Vec<PackedId> = asked.filter_map(|way| way.license.clone()).collect();
         if licenses.is_empty() {
             return Ok(());
         }
@@ -231,7 +255,7 @@ impl Trip<'_> {
             .transaction(ctx, async |connection| find_ids(connection, &licenses).await)
             .await?;
         let ids: HashMap<PackedId, SecretString> = found.into_iter().collect();
-        for way in self.open() {
+        for way in self.open().filter(|way| way.id.is_none()) {
             way.id = way.license.as_ref().and_then(|license| ids.get(license)).cloned();
             if way.id.is_none() {
                 way.fate = Some(Fate::LeftOut("no_id"));

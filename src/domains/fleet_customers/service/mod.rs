@@ -405,6 +405,19 @@ fn merged_options(
     Ok(options)
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes: two lines, what there is and a patch of it. A patch that was accepted changes nothing when it
+/// comes again.
+pub fn fuzz_patch(bytes: &[u8]) {
+    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (current, patch) = bytes.split_at(line);
+    let current: Option<OrderOptions> = serde_json::from_slice(current).unwrap_or_default();
+    let Ok(patch) = serde_json::from_slice(patch) else { return };
+    let Ok(merged) = merged_options(current.as_ref(), &patch) else { return };
+    let again = merged_options(Some(&merged), &patch);
+    assert!(again.is_ok_and(|again| again == merged));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

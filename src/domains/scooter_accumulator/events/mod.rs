@@ -11,3 +11,5 @@ mod wire;
 
 pub use self::consumer::run;
 pub use self::wire::CellReport;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use self::wire::fuzz;

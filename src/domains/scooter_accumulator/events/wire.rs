@@ -214,6 +214,31 @@ fn cells(raw: Vec<RawCell>) -> Result<Vec<CellReport>, Unreadable> {
     Ok(cells)
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+/// Any bytes: an event that is read is the same when it is written and read again.
+pub fn fuzz(bytes: &[u8]) {
+    let Ok(event) = read(bytes) else { return };
+    let mut written = serde_json::json!({
+        "v": VERSION, "event_id": event.id.as_str(), "at": event.at, "type": event.body.name(),
+    });
+    let more = match &event.body {
+        Body::CommandResult(result) => serde_json::json!({
+            // An id that we never gave is any text that is none of ours.
+            "command_id": result.command_id.map_or_else(|| "none".to_owned(), |id| id.to_string()),
+            "ok": result.ok, "error": result.error, "cells": result.cells,
+        }),
+        Body::State { cells, firmware } => {
+            serde_json::json!({ "cells": cells, "firmware": firmware })
+        }
+        Body::CellChanged(cells) => serde_json::json!({ "cells": cells }),
+        Body::Online | Body::Offline => serde_json::json!({}),
+    };
+    if let (Some(written), serde_json::Value::Object(more)) = (written.as_object_mut(), more) {
+        written.extend(more);
+    }
+    assert_eq!(read(written.to_string().as_bytes()), Ok(event));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -23,7 +23,7 @@ async fn checks_that_share_a_statement_are_answered_as_if_each_were_alone() {
         match index % 5 {
             0 => {}
             1 => world.shift(index, "'active'", "now() - interval '1 minute'").await,
-            2 => world.shift(index, "'inactive'", "now() + interval '1 hour'").await,
+            2 => world.shift(index, "'resting'", "now() + interval '1 hour'").await,
             _ => world.shift(index, "'active'", "now() + interval '1 hour'").await,
         }
         if index % 2 == 0 {

@@ -105,7 +105,7 @@ async fn a_dump_that_cannot_be_used_is_passed_over() {
     for stand_in in DOWN {
         sandbox.set_fault(stand_in, json!({"kind": "close"})).unwrap();
     }
-    let error = Caches::try_start(&sandbox, &folder.0).await.err().unwrap();
+    let error = Caches::try_start(&sandbox, &folder.0, super::NEVER).await.err().unwrap();
     assert!(error.code().ends_with("_unavailable"), "{error}");
 }
 
@@ -125,7 +125,7 @@ async fn a_dump_whose_cursors_are_refused_serves_while_everything_is_read_anew()
 async fn a_folder_that_cannot_be_written_to_costs_nothing_but_the_dump() {
     let (sandbox, folder) = (start_sandbox(), Folder::new());
     let missing = folder.0.join("missing");
-    let caches = Caches::try_start(&sandbox, &missing).await.unwrap();
+    let caches = Caches::try_start(&sandbox, &missing, super::NEVER).await.unwrap();
     eventually("it is counted", async || caches.dumps("failed") > 0).await;
     assert!(caches.agrees(&SandboxDriver::of(0)));
     caches.stop().await;

@@ -2,6 +2,7 @@
 
 mod dumps;
 mod following;
+mod shrinking;
 mod starting;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ use fleet::platform::upstream::{UpstreamMetrics, UpstreamSettings};
 use fleet::sandbox::{Sandbox, SandboxDriver};
 use fleet::upstreams::driver_categories::DriverCategories;
 use fleet::upstreams::driver_profiles::DriverProfiles;
+
+/// In milliseconds: longer than a test takes.
+const NEVER: u64 = 3_600_000;
 
 /// A directory with what it runs on; the services outside are given.
 struct Caches {
@@ -48,14 +52,19 @@ impl Drop for Folder {
 
 impl Caches {
     async fn start(sandbox: &Sandbox) -> Self {
-        Self::try_start(sandbox, Path::new("")).await.unwrap()
+        Self::try_start(sandbox, Path::new(""), NEVER).await.unwrap()
+    }
+
+    /// With full reads that are believed after so many milliseconds, however little they name.
+    async fn believing_after(sandbox: &Sandbox, shrunken_ms: u64) -> Self {
+        Self::try_start(sandbox, Path::new(""), shrunken_ms).await.unwrap()
     }
 
     async fn with_dump(sandbox: &Sandbox, folder: &Folder) -> Self {
-        Self::try_start(sandbox, &folder.0).await.unwrap()
+        Self::try_start(sandbox, &folder.0, NEVER).await.unwrap()
     }
 
-    async fn try_start(sandbox: &Sandbox, dump_dir: &Path) -> Result<Self> {
+    async fn try_start(sandbox: &Sandbox, dump_dir: &Path, shrunken_ms: u64) -> Result<Self> {
         let metrics = Metrics::default();
         let registered = UpstreamMetrics::register(&metrics);
         let settings = |stand_in| UpstreamSettings {
@@ -74,6 +83,8 @@ impl Caches {
             page: 30,
             dump_dir: dump_dir.to_owned(),
             dump_ms: 3_600_000,
+            least_share: 0.5,
+            shrunken_ms,
         };
         let background = Background::default();
         let asked_for = ["econom".to_owned()];

@@ -57,3 +57,24 @@ async fn trouble_of_the_services_shows_in_readiness_and_leaves_the_domain_ready(
     app.sandbox.clear_fault("driver-profiles");
     app.ready().await;
 }
+
+#[actix_web::test]
+async fn a_service_that_names_too_little_shows_in_readiness_and_leaves_the_domain_ready() {
+    let app = TestApp::builder()
+        .domains(&[NAME])
+        .config("[deptrans_driver_status_integration.directory]\nrefresh_ms = 20\n")
+        .start()
+        .await;
+    app.sandbox.set_drivers(1).unwrap();
+    for name in ["driver-profiles", "driver-categories-api"] {
+        eventually("its row tells", async || {
+            let readiness = app.anonymous().get("readyz").await;
+            let body = readiness.json();
+            let rows = body["dependencies"].as_array().unwrap();
+            let row = rows.iter().find(|row| row["name"] == name).unwrap();
+            readiness.status == 200 && row["reason"] == "shrunken"
+        })
+        .await;
+    }
+    assert_eq!(row(&app).await["status"], "ok");
+}

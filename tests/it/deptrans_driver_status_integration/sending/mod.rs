@@ -3,6 +3,7 @@
 mod changes;
 mod failures;
 mod instances;
+mod leave;
 mod secrets;
 mod shifts;
 mod way;

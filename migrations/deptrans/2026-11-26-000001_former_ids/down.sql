@@ -1,0 +1,3 @@
+ALTER TABLE status_queue
+    DROP COLUMN former_id,
+    DROP COLUMN former_at;
