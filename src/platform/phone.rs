@@ -6,6 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 /// Longest text that is looked at, in bytes: E.164 has 15 digits, people add punctuation.
 const MAX_LENGTH: usize = 40;
 
+/// The digits of a number in E.164, at most.
+const MOST_DIGITS: usize = 15;
+
 /// A text that is no phone number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a phone number; write it with its country code, as in +7 999 123-45-67")]
@@ -26,7 +29,12 @@ pub fn to_e164(text: &str, region: Option<country::Id>) -> Result<SecretString, 
     if !phonenumber::is_valid(&number) {
         return Err(InvalidPhone);
     }
-    Ok(number.format().mode(Mode::E164).to_string().into())
+    let number = number.format().mode(Mode::E164).to_string();
+    // Some countries' rules let numbers through that are longer than E.164 has them.
+    if number.len() > 1 + MOST_DIGITS {
+        return Err(InvalidPhone);
+    }
+    Ok(number.into())
 }
 
 /// Where numbers without a country code are from; the empty text is nowhere.
