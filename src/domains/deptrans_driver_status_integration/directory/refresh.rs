@@ -145,8 +145,8 @@ impl<S: Source> Follower<S> {
         Some(Mark { cursor: self.cursor.borrow().clone()?, read_at: self.read_at.get()? })
     }
 
-    /// Reads the feed to its end; one that is not believed is read anew by the next call. After an error, or when it is dropped, the next call goes on where
-    /// this one was.
+    /// Reads the feed to its end; one that is not believed is read anew by the next call. After an error,
+    /// or when it is dropped, the next call goes on where this one was.
     ///
     /// # Errors
     /// When there is no usable answer.
