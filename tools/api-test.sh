@@ -15,23 +15,18 @@ cargo build --features sandbox
 tools/local/postgres.sh up
 use_broker
 
-drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE)"; }
 cleanup() {
   stop api-test-fleet
   stop api-test-sandbox
-  drop_database || true
+  drop_database "$DATABASE" || true
 }
 trap cleanup EXIT
 cleanup 2>/dev/null # of a run that was killed
-tools/local/postgres.sh psql -qc "CREATE DATABASE $DATABASE"
+own_database "$DATABASE"
 
 port="$(free_port 18080)"
 sandbox_port="$(free_port 18480)"
 base="http://127.0.0.1:$port"
-url="$(tools/local/postgres.sh url)"
-query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=…
-url="${url%%\?*}"
-export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
 export FLEET__HTTP__LISTEN="127.0.0.1:$port"
 stand_ins "http://127.0.0.1:$sandbox_port"
 export FLEET__KAFKA__BROKERS="" # events come over HTTP

@@ -12,16 +12,15 @@ cargo build --features sandbox
 tools/local/postgres.sh up
 use_broker
 
-drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE)"; }
 cleanup() {
   stop dashboards-prometheus
   stop dashboards-fleet
   stop dashboards-sandbox
-  drop_database || true
+  drop_database "$DATABASE" || true
 }
 trap cleanup EXIT
 cleanup 2>/dev/null # of a run that was killed
-tools/local/postgres.sh psql -qc "CREATE DATABASE $DATABASE"
+own_database "$DATABASE"
 
 port="$(free_port 18680)"
 sandbox_port="$(free_port 18780)"
@@ -29,10 +28,6 @@ prometheus_port="$(free_port 18880)"
 base="http://127.0.0.1:$port"
 sandbox="http://127.0.0.1:$sandbox_port"
 prometheus="http://127.0.0.1:$prometheus_port"
-url="$(tools/local/postgres.sh url)"
-query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=…
-url="${url%%\?*}"
-export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
 export FLEET__HTTP__LISTEN="127.0.0.1:$port"
 stand_ins "$sandbox"
 # Gauges that are looked up now and then.
