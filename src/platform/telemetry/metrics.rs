@@ -126,8 +126,8 @@ impl Metrics {
         metric
     }
 
-    /// A name that is registered twice, as two kinds of metric, is a mistake in the code, found by the first test that
-    /// starts the process; the running process only loses that one metric.
+    /// A name that is registered twice, as two kinds of metric, is a mistake in the code, found by the
+    /// first test that starts the process; the running process only loses that one metric.
     fn register(&self, collector: impl Collector + 'static) {
         if let Err(error) = self.registry.register(Box::new(collector)) {
             debug_assert!(false, "{error}");
@@ -136,8 +136,8 @@ impl Metrics {
     }
 }
 
-/// These counters, with all combinations of labels that are named there from the start: of a counter that
-/// appears with its first event nobody can tell that it grew.
+/// These counters, with all combinations of labels that are named there from the start: of a counter
+/// that appears with its first event nobody can tell that it grew.
 #[must_use]
 pub fn from_zero<const LABELS: usize>(
     counters: IntCounterVec,
