@@ -109,7 +109,7 @@ pub(super) async fn list<T: ItemKind>(
 
 /// One item of the customer.
 pub(super) async fn find<T: ItemKind>(
-    connection: &mut Connection,
+    mut connection: &Connection,
     key: &Key,
     id: Uuid,
 ) -> Result<Option<Versioned<T>>> {
@@ -123,7 +123,7 @@ pub(super) async fn find<T: ItemKind>(
         .bind::<SqlUuid, _>(id);
     query
         .prepared()
-        .get_result::<ItemRow>(connection)
+        .get_result::<ItemRow>(&mut connection)
         .await
         .optional()?
         .map(ItemRow::item)

@@ -93,8 +93,8 @@ impl Conversations {
         limit: u32,
     ) -> Result<(Vec<Conversation>, Option<ListPosition>)> {
         let read =
-            async |connection: &mut _| store::conversations(connection, park, after, limit).await;
-        self.tools.database.transaction(context, read).await
+            async |connection: &_| store::conversations(connection, park, after, limit).await;
+        self.tools.database.statement(context, read).await
     }
 
     /// Marks the other side's messages up to one as read. Repeating it, or marking less, changes

@@ -307,7 +307,7 @@ pub(super) type ListPosition = (bool, i64);
 
 /// Up to `limit` of the park's conversations behind `after`, and where the next page begins.
 pub(super) async fn conversations(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &ParkId,
     after: Option<ListPosition>,
     limit: u32,
@@ -320,7 +320,7 @@ pub(super) async fn conversations(
         limit: i64::from(limit) + 1,
         bytes: PAGE_BYTES,
     };
-    let rows: Vec<(String, i32, i64, MessageRow, i64)> = statement.load(connection).await?;
+    let rows: Vec<(String, i32, i64, MessageRow, i64)> = statement.load(&mut connection).await?;
     let found = rows.iter().map(|row| row.4).max().unwrap_or(0);
     let mut last = None;
     let mut page = Vec::new();
