@@ -107,7 +107,7 @@ pub(super) async fn list<T: ItemKind>(
 
 /// One item of the customer.
 pub(super) async fn find<T: ItemKind>(
-    connection: &mut Connection,
+    mut connection: &Connection,
     key: &Key,
     id: Uuid,
 ) -> Result<Option<Versioned<T>>> {
@@ -119,7 +119,7 @@ pub(super) async fn find<T: ItemKind>(
         .bind::<Binary, _>(&key.1)
         .bind::<Binary, _>(&key.0)
         .bind::<SqlUuid, _>(id);
-    let row: Option<ItemRow> = query.prepared().get_result(connection).await.optional()?;
+    let row: Option<ItemRow> = query.prepared().get_result(&mut connection).await.optional()?;
     row.map(ItemRow::item).transpose()
 }
 

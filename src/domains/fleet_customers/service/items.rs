@@ -71,7 +71,7 @@ impl Customers {
     ) -> Result<Versioned<T>> {
         let key = key(park, id);
         self.database
-            .transaction(context, async |connection| items::find(connection, &key, item).await)
+            .statement(context, async |connection| items::find(connection, &key, item).await)
             .await?
             .ok_or_else(item_not_found::<T>)
     }
