@@ -4,6 +4,9 @@
 //! clients of outside services) → `platform` (machinery that knows no domain). `commands` is the
 //! command line beside serving; `sandbox` serves stand-ins for the outside.
 
+// A closed pipe makes `println!` panic; commands print by `commands::print`.
+#![warn(clippy::print_stdout)]
+
 pub mod app;
 pub mod commands;
 pub mod domains;
