@@ -5,6 +5,9 @@
 //! (machinery that knows no domain). `commands` is the command line beside serving; `sandbox` serves
 //! stand-ins for the outside. Where to begin: `docs/finding-your-way.md`.
 
+// A closed pipe makes `println!` panic; commands print by `commands::print`.
+#![warn(clippy::print_stdout)]
+
 pub mod app;
 pub mod commands;
 pub mod domains;

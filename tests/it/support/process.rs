@@ -77,8 +77,21 @@ fn command(folder: &Folder, arguments: &[&str], config: &str, env: &[(&str, &str
 
 /// Runs a command of the binary to its end.
 pub fn run(arguments: &[&str], config: &str, env: &[(&str, &str)]) -> Ended {
+    run_into(Stdio::piped(), arguments, config, env)
+}
+
+/// The same when nobody reads what it prints.
+pub fn run_unread(arguments: &[&str], config: &str, env: &[(&str, &str)]) -> Ended {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    run_into(writer.into(), arguments, config, env)
+}
+
+fn run_into(stdout: Stdio, arguments: &[&str], config: &str, env: &[(&str, &str)]) -> Ended {
     let folder = Folder::make();
-    let output = command(&folder, arguments, config, env).output().unwrap();
+    let mut command = command(&folder, arguments, config, env);
+    let child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
     Ended {
         status: output.status,
         stdout: String::from_utf8(output.stdout).unwrap(),
