@@ -147,6 +147,18 @@ impl Platform {
         Ok(opened.of(self.domain))
     }
 
+    /// Removes what becomes too old, with the domain's share of the pool, until the process stops. Comes
+    /// last in a start: it is done once.
+    ///
+    /// # Errors
+    /// As [`Platform::database`].
+    #[cfg(feature = "database")]
+    pub fn clean(&self, cleanings: Vec<super::database::Cleaning>) -> Result<()> {
+        let (database, stop) = (self.database()?, self.shutdown.clone());
+        self.runtime.spawn(super::database::clean(database, self.metrics.clone(), cleanings, stop));
+        Ok(())
+    }
+
     /// What seals with the configured key.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 mod accumulators;
 mod bookings;
 mod cabinets;
+mod cleaning;
 mod commands;
 mod events;
 mod execute;
@@ -174,9 +175,10 @@ impl Domain for ScooterAccumulator {
             self.cabinets.fill(Cabinets { tools: Arc::clone(&tools) });
             self.accumulators.fill(Accumulators { tools: Arc::clone(&tools) });
             self.bookings.fill(Bookings { tools: Arc::clone(&tools) });
+            let cleanings = cleaning::cleanings(&tools.settings);
             let stop = platform.shutdown.clone();
             platform.background().spawn(move |_| keeping::run(tools, stop));
-            Ok(())
+            platform.clean(cleanings)
         })
     }
 

@@ -149,7 +149,8 @@ async fn cancel(
 }
 
 /// Goes on with a mailing that failed, where it stopped: whoever has the message does not get it
-/// again. Otherwise 409 `mailing_not_failed`.
+/// again. Otherwise 409 `mailing_not_failed`; 409 `mailing_closed` when it ended so long ago that its
+/// recipients are not kept any more.
 #[utoipa::path(operation_id = "mailings_retry", tag = "fleet-communications",
     params(DispatcherHeaders, MailingPath),
     responses((status = 202, body = MailingView, description = "It goes on"), StateProblems))]
