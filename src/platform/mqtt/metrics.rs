@@ -38,7 +38,7 @@ impl MqttMetrics {
                 "mqtt_dropped_total",
                 "Messages from the broker that no reader got: too large, too many, or not text",
                 &["reason"],
-            ), &[["full"], ["oversized"], ["malformed"]]),
+            ), &[["full"], ["topic_full"], ["oversized"], ["malformed"]]),
             waiting: metrics.gauge("mqtt_waiting", "Messages that wait for their readers"),
         }
     }
