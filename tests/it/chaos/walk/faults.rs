@@ -96,7 +96,7 @@ impl Fault {
     }
 
     /// From now on all is well, and what was held back is told.
-    pub fn end(self, site: &Site, run: &mut Run) {
+    pub fn end(site: &Site, run: &mut Run) {
         let reversed = run.random.random_range(0..2) == 0;
         for cabinet in site.cabinets() {
             cabinet.release(reversed);
