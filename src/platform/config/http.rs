@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{Faults, Section};
 
@@ -12,6 +12,7 @@ use super::{Faults, Section};
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// Address and port.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Worker threads; 0 is one for each core.
     pub workers: usize,
@@ -23,6 +24,8 @@ pub struct HttpSettings {
     pub head_timeout_ms: u64,
     /// How long a request's body may take to arrive.
     pub body_timeout_ms: u64,
+    /// How long bytes of an answer may wait for their client to take them.
+    pub write_timeout_ms: u64,
     /// Largest request body.
     pub body_limit_bytes: usize,
     /// Requests in flight before the process sheds.
@@ -37,6 +40,14 @@ pub struct HttpSettings {
     pub grace_ms: u64,
     /// How long background work may take after the last request.
     pub finish_ms: u64,
+}
+
+/// serde's own message says only that the syntax is wrong, also of `localhost:8080`.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom("must be an IP address and a port, such as 127.0.0.1:8080 or 0.0.0.0:8080")
+    })
 }
 
 impl HttpSettings {
@@ -64,6 +75,12 @@ impl HttpSettings {
         Duration::from_millis(self.body_timeout_ms)
     }
 
+    /// How long bytes of an answer may wait for their client to take them.
+    #[must_use]
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
+    }
+
     /// Number of worker threads, resolved.
     #[must_use]
     pub fn worker_threads(&self) -> usize {
@@ -82,6 +99,7 @@ impl Section for HttpSettings {
             ("max_timeout_ms", self.max_timeout_ms),
             ("head_timeout_ms", self.head_timeout_ms),
             ("body_timeout_ms", self.body_timeout_ms),
+            ("write_timeout_ms", self.write_timeout_ms),
         ] {
             faults.require(
                 (1..=600_000).contains(&value),

@@ -5,6 +5,7 @@
 //! not authorised or not well formed, in that order.
 
 mod allow;
+mod answer_stream;
 pub mod auth;
 pub mod body;
 pub mod docs;
@@ -26,5 +27,7 @@ mod span;
 pub mod sse;
 mod state;
 
+pub use pipeline::pipeline;
 pub use server::{document, serve};
+pub use span::RequestSpan;
 pub use state::{HttpState, Mount};

@@ -13,7 +13,7 @@ use crate::support::app::{TOKEN_KEY, configuration, start_sandbox};
 use crate::support::database::TestDatabase;
 use crate::support::mosquitto::{Mosquitto, SERVER, SERVER_PASSWORD};
 use crate::support::ports::free_port;
-use crate::support::process::{Ended, Server, run};
+use crate::support::process::{Ended, Server, run, run_unread};
 
 const SECRET: &str = "hunter2-s3cret";
 
@@ -234,6 +234,17 @@ fn the_api_document_is_printed() {
     assert!(document["paths"][path]["post"].is_object());
 }
 
+#[test]
+fn a_reader_that_has_seen_enough_is_no_trouble() {
+    for arguments in [&["openapi"][..], &["check-config"], &["doctor"]] {
+        let ended = run_unread(arguments, &needed(), &[]);
+        assert_eq!(ended.stderr, "", "{arguments:?}");
+        // The stand-ins that doctor looks for are not there.
+        let code = i32::from(arguments == ["doctor"]);
+        assert_eq!(ended.code(), Some(code), "{arguments:?}");
+    }
+}
+
 /// Where a broker is, and who we are there.
 fn at(broker: &Mosquitto, password: &str) -> [(&'static str, String); 3] {
     [
@@ -274,7 +285,11 @@ async fn the_doctor_tells_the_trouble_of_each_dependency_and_what_to_do() {
     let said = ["ok       configuration", "TROUBLE  postgresql: ", "TROUBLE  upstreams.personal: "];
     assert_says(&run(&["doctor"], &config, &both), 1, &said);
     let ended = run(&["doctor"], &config, &both[..2]);
-    assert_says(&ended, 1, &["TROUBLE  postgresql: ", "ok       upstreams.personal"]);
+    assert_says(
+        &ended,
+        1,
+        &["TROUBLE  postgresql: ", "ok       upstreams.personal: it answers (the token"],
+    );
     let broker = Mosquitto::start(&[]).await;
     let ended = run(&["doctor"], &config, &borrowed(&at(&broker, "wrong")));
     assert_says(&ended, 1, &["TROUBLE  mqtt: refused; are username and password right?"]);

@@ -50,6 +50,7 @@ impl Conversations {
         };
         tools.tasks.handle::<PushMessage, _>(move |running| push.clone().run(running));
 
+        platform.metrics.limit("fleet_communications_event_streams", settings.max_streams);
         let hub = Hub::new(settings, tools.metrics.streams.clone());
         let (watched, look) = (Arc::clone(&hub), settings.look());
         let (pool, stop) = (database.clone(), platform.shutdown.clone());
