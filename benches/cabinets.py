@@ -28,7 +28,7 @@ QUICK = bool(os.environ.get("QUICK"))
 ROUND_TRIPS = 100 if QUICK else 500
 CABINETS, CELLS = (50, 20) if QUICK else (500, 20)
 EVENTS = 2_000 if QUICK else 20_000
-PARK, PARK_SECONDS = 1_000, 60
+PARK, PARK_SECONDS = int(os.environ.get("BENCH_CABINETS") or 1_000), 60
 PREFIX = "/scooter-accumulator/internal/v1"
 SETTINGS = """
 [mqtt]
@@ -322,6 +322,9 @@ def main():
         stop.set()
         server.stop()
         mosquitto.terminate()
+    with open(f"{WORK}/cabinets.json", "w", encoding="utf-8") as file:
+        json.dump({"bare_ms": bare_p50, "execute_ms": p50, "commit_ms": commit, "states_per_second": rate, "cabinets": PARK,
+                   "park_cpu": own, "park_postgres": other}, file, indent=1)
     limit = bare_p50 + 2 * commit
     row("P6 execute at a cabinet, p50", server=f"{p50:.2f} ms",
         limit=f"bare question and answer {bare_p50:.2f} + 2 commits of {commit:.2f}: {limit:.2f} ms",

@@ -16,7 +16,7 @@ new_database() {
 # server's address.
 load_customers() {
   rows="${BENCH_CUSTOMERS:-$([ -n "${QUICK:-}" ] && echo 200000 || echo 5000000)}"
-  local database="fleet_bench${QUICK:+_quick}" source
+  local database="fleet_bench_$rows" source
   FLEET__DATABASE__URL="${BASE_URL%/*}/$database"
   FLEET__HTTP__LISTEN="127.0.0.1:$(free_port "$BENCH_PORT")"
   export FLEET__DATABASE__URL FLEET__HTTP__LISTEN
@@ -39,7 +39,7 @@ load_customers() {
 
 customers_sql() { DATABASE_URL="$FLEET__DATABASE__URL" tools/local/postgres.sh psql -q -v ON_ERROR_STOP=1 "$@"; }
 
-# cargo_bench NAME: a part in Rust, with the features of the server, so that nothing is compiled twice.
+# cargo_bench NAME: a part in Rust, with the features of the server, so that no dependency is compiled twice.
 cargo_bench() {
-  DATABASE_URL="$BASE_URL" cargo bench --features sandbox --bench "$1"
+  DATABASE_URL="$BASE_URL" cargo bench --features sandbox --bench measure -- "$1"
 }

@@ -15,6 +15,8 @@ from report import row
 WORK, SANDBOX = sys.argv[1], sys.argv[2]
 QUICK = bool(os.environ.get("QUICK"))
 SIZES = [1_000, 10_000, 100_000] if QUICK else [1_000, 10_000, 100_000, 300_000]
+if os.environ.get("BENCH_RECIPIENTS"):
+    SIZES = [int(os.environ["BENCH_RECIPIENTS"])]
 PORT = int(os.environ.get("BENCH_PORT", "18080")) + 20
 STAND_INS = f"127.0.0.1:{PORT}"
 MAILINGS = "/fleet-communications/dispatcher/v1/mailings"
@@ -35,7 +37,7 @@ def call(address, method, path, body=None, park="park-1"):
 
 def mail(server, size):
     """One mailing; its time, and the server's memory before, at most and after."""
-    park = f"park-bench-{size}-{int(time.time())}"
+    park = f"park-bench-{size}-{time.time_ns()}"
     call(STAND_INS, "PUT", f"/__sandbox/parks/{park}", {"drivers": size})
     before, most = server.rss_mb(), 0.0
     cpu = server.cpu_ms()

@@ -1,7 +1,7 @@
 """One form for what every part of `make bench` measures, and one table of it.
 
 A part prints a line `ROW`, TAB and the cells of COLUMNS with TABs between (here by `row`; those in Rust by
-benches/report/mod.rs). `report.py take PART` passes on what it reads, and puts the rows in the place of the
+benches/measure/report.rs). `report.py take PART` passes on what it reads, and puts the rows in the place of the
 part's earlier ones in .local/bench/results.json; `report.py failed PART` notes a part that ended with an error;
 `report.py table` prints the table, and with WRITE=1 writes it to docs/performance.md.
 """

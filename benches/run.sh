@@ -5,7 +5,8 @@
 # first of a hundred ports.
 . "$(dirname "$0")/../tools/local/lib.sh"
 
-all=(customers comparison orders updates mailing kafka sending directory tasks cabinets isolation)
+all=(customers layers comparison orders updates mailing kafka sending directory tasks cabinets isolation
+  instances growth)
 read -ra parts <<<"${PART:-${all[*]}}"
 for part in "${parts[@]}"; do
   [ -x "benches/parts/$part.sh" ] || die "there is no part '$part'; there are: ${all[*]}"

@@ -139,7 +139,7 @@ async fn upstreams(config: &Config, domains: &[Box<dyn Domain>]) -> Vec<Finding>
         domains.iter().flat_map(|domain| domain.upstreams(config)).collect();
     let mut findings = Vec::new();
     for name in names {
-        let subject = format!("upstreams.{name}");
+        let mut subject = format!("upstreams.{name}");
         let trouble = match config.section::<UpstreamSettings>(&subject) {
             Err(_) => Some(SECTION_INVALID.to_owned()),
             Ok(settings) => match probe(&settings, PATIENCE).await {
@@ -147,6 +147,10 @@ async fn upstreams(config: &Config, domains: &[Box<dyn Domain>]) -> Vec<Finding>
                 Err(error) => Some(format!("{error}; does it run, and is its base_url right?")),
             },
         };
+        // What a token is good for would be known only by a call that does something.
+        if trouble.is_none() {
+            subject.push_str(": it answers (the token is not tried; /readyz tells)");
+        }
         findings.push(Finding { subject, trouble });
     }
     findings

@@ -221,16 +221,20 @@ impl Error {
         &self.0.extensions
     }
 
-    /// The whole chain of causes in one line, for the log.
+    /// The whole chain of causes in one line, for the log. What a cause tells of the next one itself
+    /// is not told again.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = String::new();
         let mut next = StdError::source(self);
         while let Some(cause) = next {
-            if !text.is_empty() {
-                text.push_str(": ");
+            let words = cause.to_string();
+            if !text.ends_with(&words) {
+                if !text.is_empty() {
+                    text.push_str(": ");
+                }
+                text.push_str(&words);
             }
-            text.push_str(&cause.to_string());
             next = cause.source();
         }
         text
@@ -271,5 +275,14 @@ mod tests {
         assert_eq!(error.chain(), "disk on fire");
         assert!(!error.to_string().contains("fire"));
         assert_eq!(error.code(), "internal");
+    }
+
+    #[test]
+    fn a_cause_that_its_follower_repeats_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot connect: {0}")]
+        struct Outer(#[source] std::io::Error);
+        let error = Error::internal(Outer(std::io::Error::other("disk on fire")));
+        assert_eq!(error.chain(), "cannot connect: disk on fire");
     }
 }

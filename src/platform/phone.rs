@@ -25,16 +25,28 @@ pub fn to_e164(text: &str, region: Option<country::Id>) -> Result<SecretString, 
     if text.len() > MAX_LENGTH || !text.bytes().all(typed) {
         return Err(InvalidPhone);
     }
+    let number = canonical(text, region)?;
+    // What was typed without its country may have been taken for a number that does not exist.
+    if !is_same_number(text, &number) && canonical(&number, None)? != number {
+        return Err(InvalidPhone);
+    }
+    Ok(number.into())
+}
+
+fn canonical(text: &str, region: Option<country::Id>) -> Result<String, InvalidPhone> {
     let number = phonenumber::parse(region, text).map_err(|_| InvalidPhone)?;
     if !phonenumber::is_valid(&number) {
         return Err(InvalidPhone);
     }
     let number = number.format().mode(Mode::E164).to_string();
     // Some countries' rules let numbers through that are longer than E.164 has them.
-    if number.len() > 1 + MOST_DIGITS {
-        return Err(InvalidPhone);
-    }
-    Ok(number.into())
+    if number.len() > 1 + MOST_DIGITS { Err(InvalidPhone) } else { Ok(number) }
+}
+
+/// Whether a text is that number in E.164 but for punctuation.
+fn is_same_number(text: &str, number: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit);
+    text.starts_with('+') && digits.eq(number.bytes().skip(1))
 }
 
 /// Where numbers without a country code are from; the empty text is nowhere.
@@ -91,9 +103,15 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in
-            ["", "123", "+7 999", "call me", "+7 999 123-45-67 ext 5", "+700000000000000000"]
-        {
+        for text in [
+            "",
+            "123",
+            "+7 999",
+            "call me",
+            "+7 999 123-45-67 ext 5",
+            "+700000000000000000",
+            "8882153......71415",
+        ] {
             assert_eq!(e164(text), None, "{text}");
         }
     }

@@ -17,7 +17,6 @@ export PATH="$PATH:${HOME:-/root}/.cargo/bin:$TOOLS/bin"
 # The dev build. (Cargo itself reads CARGO_TARGET_DIR too.)
 export FLEET_BIN="${CARGO_TARGET_DIR:-target}/debug/fleet"
 
-
 say() { printf '==> %s\n' "$*" >&2; }
 die() {
   printf 'error: %s\n' "$*" >&2
@@ -35,7 +34,21 @@ stand_ins() {
   done
 }
 
-# use_broker: starts the local broker, tells it to a server that is started from here, Who uses another, by MQTT_URL, gives FLEET__MQTT__USERNAME and FLEET__MQTT__PASSWORD with it.
+# own_database NAME: an empty database of the script's own, and tells it to a server that is started from
+# here. drop_database NAME removes it; there may be none.
+own_database() {
+  local url query
+  drop_database "$1" 2>/dev/null # of a run that was killed
+  tools/local/postgres.sh psql -qc "CREATE DATABASE $1"
+  url="$(tools/local/postgres.sh url)"
+  query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=…
+  url="${url%%\?*}"
+  export FLEET__DATABASE__URL="${url%/*}/$1$query"
+}
+drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $1 WITH (FORCE)"; }
+
+# use_broker: starts the local broker and tells it to a server that is started from here. Who uses another,
+# by MQTT_URL, gives FLEET__MQTT__USERNAME and FLEET__MQTT__PASSWORD with it.
 use_broker() {
   tools/local/mosquitto.sh up
   FLEET__MQTT__URL="$(tools/local/mosquitto.sh url)"
@@ -52,16 +65,12 @@ use_broker() {
 # (sandbox) will be, from FIRST_PORT on. Told to both by the environment; all is gone when the script ends.
 test_world() {
   WORLD="$1" DATABASE="fleet_${1//-/_}"
-  local url query port sandbox_port
+  local port sandbox_port
   tools/local/postgres.sh up
   use_broker
   trap end_test_world EXIT
   end_test_world 2>/dev/null # of a run that was killed
-  tools/local/postgres.sh psql -qc "CREATE DATABASE $DATABASE"
-  url="$(tools/local/postgres.sh url)"
-  query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=…
-  url="${url%%\?*}"
-  export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
+  own_database "$DATABASE"
   port="$(free_port "$2")"
   sandbox_port="$(free_port $(($2 + 200)))"
   base="http://127.0.0.1:$port"
@@ -74,7 +83,7 @@ end_test_world() {
   stop "$WORLD-prometheus"
   stop "$WORLD-fleet"
   stop "$WORLD-sandbox"
-  tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE)" || true
+  drop_database "$DATABASE" || true
 }
 
 # start_stand_ins OPTIONS...: migrates, and starts the stand-ins of the test's world with these options.

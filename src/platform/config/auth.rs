@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Faults, Section};
+use super::section::nearest;
+use super::{Fault, Faults, Section};
 
 /// Whom a route is for: the first path segment after a domain's prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -16,19 +17,6 @@ pub enum Audience {
     Internal,
     /// The data-subject service.
     Takeout,
-}
-
-impl Audience {
-    /// The path segment.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dispatcher => "dispatcher",
-            Self::Driver => "driver",
-            Self::Internal => "internal",
-            Self::Takeout => "takeout",
-        }
-    }
 }
 
 /// The SHA-256 of a bearer token. The token itself is stored nowhere.
@@ -86,6 +74,28 @@ impl CallerSettings {
 pub struct AuthSettings {
     /// May be empty: then every request is 401.
     pub callers: Vec<CallerSettings>,
+}
+
+impl AuthSettings {
+    /// Names under `domains` that no domain bears, compiled or not, by the domains' sections.
+    #[must_use]
+    pub fn unknown_domains(&self, sections: &[&str]) -> Vec<Fault> {
+        let known: Vec<String> = sections.iter().map(|section| section.replace('_', "-")).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let mut faults = Faults::below("auth");
+        for (index, caller) in self.callers.iter().enumerate() {
+            let key = format!("callers[{index}].domains");
+            let named = caller.domains.as_deref();
+            let is_empty = named.is_some_and(<[String]>::is_empty);
+            faults.require(!is_empty, &key, "names no domain; leave it out for all");
+            for name in named.unwrap_or_default() {
+                if !known.contains(&name.as_str()) {
+                    faults.add(&key, nearest("domain", name, &known));
+                }
+            }
+        }
+        faults.into_vec()
+    }
 }
 
 impl Section for AuthSettings {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{Faults, Section};
 
@@ -12,6 +12,7 @@ use super::{Faults, Section};
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// Address and port.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Worker threads; 0 is one for each core.
     pub workers: usize,
@@ -39,6 +40,14 @@ pub struct HttpSettings {
     pub grace_ms: u64,
     /// How long background work may take after the last request.
     pub finish_ms: u64,
+}
+
+/// serde's own message says only that the syntax is wrong, also of `localhost:8080`.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom("must be an IP address and a port, such as 127.0.0.1:8080 or 0.0.0.0:8080")
+    })
 }
 
 impl HttpSettings {

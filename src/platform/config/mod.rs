@@ -66,8 +66,9 @@ impl CoreSettings {
         let mut take = |found: Vec<Fault>| faults.extend(found);
         let domains = config.enabled_domains(names.compiled).map_err(&mut take);
         let http = config.section("http").map_err(&mut take);
-        let auth = config.section("auth").map_err(&mut take);
+        let auth: Result<AuthSettings, ()> = config.section("auth").map_err(&mut take);
         let telemetry = config.section("telemetry").map_err(&mut take);
+        faults.extend(auth.iter().flat_map(|auth| auth.unknown_domains(names.sections)));
         match (domains, http, auth, telemetry) {
             (Ok(domains), Ok(http), Ok(auth), Ok(telemetry)) if faults.is_empty() => {
                 Ok(Self { domains, http, auth, telemetry })

@@ -26,6 +26,7 @@ pub(super) fn read<T: Section>(
 ) -> Result<T, Vec<Fault>> {
     let mut faults = Faults::below(name);
     let mut reported: Vec<String> = Vec::new();
+    let mut removed = Removed::default();
     let section = loop {
         let error = match serde_path_to_error::deserialize::<_, T>(value.clone()) {
             Ok(section) => break section,
@@ -33,24 +34,77 @@ pub(super) fn read<T: Section>(
         };
         let message = plain_message(error.inner());
         let (key, suggestion) = match unknown_field(&message) {
-            Some((field, known)) => {
-                (join(&parent_of_unknown(error.path(), field), field), Some(nearest(field, &known)))
-            }
+            Some((field, known)) => (
+                join(&parent_of_unknown(error.path(), field), field),
+                Some(nearest("key", field, &known)),
+            ),
             None => (path_text(error.path()), None),
         };
-        let repeated = reported.contains(&key);
-        if !repeated {
-            faults.add(&key, suggestion.unwrap_or(message));
-            reported.push(key.clone());
+        let written = removed.as_written(&key);
+        let repeated = reported.contains(&written);
+        // What is missing only because it was wrong, and left out, has been told.
+        let left_out =
+            missing_field(&message).is_some_and(|field| reported.contains(&join(&written, field)));
+        if !repeated && !left_out {
+            faults.add(&written, suggestion.unwrap_or(message));
         }
-        let mended = !repeated && mend(&mut value, &key, defaults);
+        let mended = !repeated && mend(&mut value, &key, defaults, &mut removed);
+        reported.push(written);
         if !mended || reported.len() >= MOST_FAULTS {
             return Err(faults.into_vec());
         }
     };
-    section.check(&mut faults);
+    let mut checked = Faults::default();
+    section.check(&mut checked);
+    for fault in checked.into_vec() {
+        faults.add(&removed.as_written(&fault.key), fault.message);
+    }
     let found = faults.into_vec();
     if found.is_empty() { Ok(section) } else { Err(found) }
+}
+
+/// Which items of which lists were left out: those behind them have other numbers than in the file.
+#[derive(Default)]
+struct Removed(Vec<(String, usize)>);
+
+impl Removed {
+    /// The path as it is in the file, of one as it is now.
+    fn as_written(&self, path: &str) -> String {
+        let mut written = String::new();
+        for (nth, part) in path.split('[').enumerate() {
+            let Some((index, rest)) = part.split_once(']').filter(|_| nth > 0) else {
+                written.push_str(part);
+                continue;
+            };
+            let number = index.parse().map_or_else(
+                |_| index.to_owned(),
+                |index| self.number(&written, index).to_string(),
+            );
+            written = format!("{written}[{number}]{rest}");
+        }
+        written
+    }
+
+    /// The number in the file of the item that is the `index`th of `list` now.
+    fn number(&self, list: &str, mut index: usize) -> usize {
+        let mut gone: Vec<usize> =
+            self.0.iter().filter(|(path, _)| path == list).map(|(_, index)| *index).collect();
+        gone.sort_unstable();
+        for number in gone {
+            index += usize::from(number <= index);
+        }
+        index
+    }
+
+    /// Notes that the item at `path`, as it is now, is left out.
+    fn note(&mut self, path: &str) {
+        let written = self.as_written(path);
+        if let Some((list, index)) = written.trim_end_matches(']').rsplit_once('[')
+            && let Ok(index) = index.parse()
+        {
+            self.0.push((list.to_owned(), index));
+        }
+    }
 }
 
 /// The message without the origin that the library appends (the key already says where it is) and
@@ -64,8 +118,21 @@ fn plain_message(error: &config::ConfigError) -> String {
             format!("invalid type: {sort}, expected {expected}")
         }
         config::ConfigError::At { error, .. } => plain_message(error),
+        // The library does not tell an enumeration's names.
+        config::ConfigError::Message(text)
+            if text.contains(" does not have variant constructor ") =>
+        {
+            format!("{}; config/default.toml lists them", without_value(text))
+        }
         other => without_value(&other.to_string()),
     }
+}
+
+/// The field that serde's message says is missing.
+fn missing_field(message: &str) -> Option<&str> {
+    let named = message.split_once("missing ")?.1.split(['`', '"']).nth(1)?;
+    // The library joins the way there to it.
+    Some(named.rsplit(['.', ']']).next().unwrap_or(named))
 }
 
 /// Takes serde's message on an unknown field apart: the field and the names that are known.
@@ -76,16 +143,16 @@ fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
     Some((field, quoted.skip(1).step_by(2).collect()))
 }
 
-/// What to say of an unknown key.
-pub(super) fn nearest(field: &str, known: &[&str]) -> String {
+/// What to say of an unknown key, or of something else that has a name (`sort`).
+pub(super) fn nearest(sort: &str, field: &str, known: &[&str]) -> String {
     let closest = known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(field, name), *name))
         .min()
         .filter(|(distance, name)| *distance <= 1 + name.len() / 3);
     match closest {
-        Some((_, name)) => format!("unknown key; did you mean `{name}`?"),
-        None => format!("unknown key; known here: {}", known.join(", ")),
+        Some((_, name)) => format!("unknown {sort}; did you mean `{name}`?"),
+        None => format!("unknown {sort}; known here: {}", known.join(", ")),
     }
 }
 
@@ -110,7 +177,7 @@ fn join(parent: &str, key: &str) -> String {
 }
 
 /// Puts the default, or nothing, in the place of `key`. False when there is nothing to mend.
-fn mend(value: &mut Value, key: &str, defaults: Option<&Value>) -> bool {
+fn mend(value: &mut Value, key: &str, defaults: Option<&Value>, removed: &mut Removed) -> bool {
     let steps: Vec<&str> = key.split(['.', '[', ']']).filter(|step| !step.is_empty()).collect();
     let Some((last, parents)) = steps.split_last() else { return false };
     let mut default = defaults;
@@ -131,6 +198,7 @@ fn mend(value: &mut Value, key: &str, defaults: Option<&Value>) -> bool {
         ValueKind::Array(items) => match last.parse::<usize>() {
             Ok(index) if index < items.len() => {
                 items.remove(index);
+                removed.note(key);
                 true
             }
             _ => false,

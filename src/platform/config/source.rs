@@ -203,7 +203,7 @@ fn unknown_keys(prefix: &str, value: &Value, known: &[&str]) -> Vec<Fault> {
     keys.sort();
     for key in keys {
         if !known.contains(&key.as_str()) {
-            faults.add(key, section::nearest(key, known));
+            faults.add(key, section::nearest("key", key, known));
         }
     }
     faults.into_vec()
@@ -283,6 +283,51 @@ mod tests {
             !found.iter().any(|fault| fault.contains("xyz")),
             "a token never stands in a fault"
         );
+    }
+
+    #[test]
+    fn items_keep_their_numbers_though_one_before_them_is_left_out() {
+        let digest = "0".repeat(64);
+        let config = config(&format!(
+            "[[auth.callers]]\nname = 'a'\ntoken_sha256 = 'xyz'\naudiences = ['driver']\n\
+             [[auth.callers]]\nname = 'b'\ntoken_sha256 = '{digest}'\naudiences = []\n\
+             [[auth.callers]]\nname = 'c'\ntoken_sha256 = 'xyz'\naudiences = ['driver']\n\
+             [[auth.callers]]\nname = ''\ntoken_sha256 = '{}'\naudiences = ['nobody']\n",
+            "1".repeat(64)
+        ));
+        let found =
+            messages(&config.section::<super::super::auth::AuthSettings>("auth").unwrap_err());
+        let mut keys: Vec<&str> =
+            found.iter().filter_map(|fault| fault.split(": ").next()).collect();
+        keys.sort_unstable();
+        assert_eq!(
+            keys,
+            [
+                "auth.callers[0].token_sha256",
+                "auth.callers[1].audiences",
+                "auth.callers[2].token_sha256",
+                "auth.callers[3].audiences",
+                "auth.callers[3].audiences[0]",
+                "auth.callers[3].name",
+            ],
+            "{found:#?}"
+        );
+    }
+
+    #[test]
+    fn a_caller_is_given_domains_that_there_are() {
+        let digest = "0".repeat(64);
+        let of = |domains: &str| {
+            let config = config(&format!(
+                "[[auth.callers]]\nname = 'a'\ntoken_sha256 = '{digest}'\n\
+                 audiences = ['driver']\ndomains = {domains}\n"
+            ));
+            CoreSettings::read(&config, &NAMES).map(|_| ()).map_err(|faults| messages(&faults))
+        };
+        assert_eq!(of("['fleet-customers', 'scooter-accumulator']"), Ok(()));
+        let unknown = "auth.callers[0].domains: unknown domain; did you mean `fleet-customers`?";
+        assert_eq!(of("['fleet-customer']").unwrap_err(), [unknown]);
+        assert_eq!(of("[]").unwrap_err().len(), 1);
     }
 
     #[test]

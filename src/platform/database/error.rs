@@ -63,12 +63,15 @@ enum Class {
 fn class_of(message: &str) -> Class {
     const TIMEOUT: [&str; 2] = ["due to statement timeout", "due to user request"];
     const CONTENDED: [&str; 2] = ["due to lock timeout", "deadlock detected"];
-    const UNAVAILABLE: [&str; 5] = [
+    const UNAVAILABLE: [&str; 8] = [
         "terminating connection",
         "the database system is",
         "too many clients",
         "too many connections",
         "remaining connection slots",
+        "No space left on device",
+        "out of memory",
+        "out of shared memory",
     ];
     let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if has(&TIMEOUT) {
@@ -95,6 +98,7 @@ mod tests {
             ("terminating connection due to administrator command", Class::Unavailable),
             ("the database system is starting up", Class::Unavailable),
             ("sorry, too many clients already", Class::Unavailable),
+            ("could not extend file \"base/5/1\": No space left on device", Class::Unavailable),
             ("syntax error at or near \"FORM\"", Class::Other),
         ] {
             assert_eq!(class_of(message), class, "{message}");

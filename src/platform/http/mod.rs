@@ -27,5 +27,7 @@ mod span;
 pub mod sse;
 mod state;
 
+pub use pipeline::pipeline;
 pub use server::{document, serve};
+pub use span::RequestSpan;
 pub use state::{HttpState, Mount};

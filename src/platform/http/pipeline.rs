@@ -22,8 +22,12 @@ use crate::platform::error::{Error, Kind, Result};
 /// The header by which a caller says how long it will wait.
 const TIMEOUT_HEADER: &str = "x-request-timeout-ms";
 
-/// The middleware. See the module's documentation.
-pub(super) async fn pipeline(
+/// The middleware; see the module's documentation. The layer outside it must be a `TracingLogger` with
+/// [`RequestSpan`](super::RequestSpan).
+///
+/// # Errors
+/// A request whose handler was given up or panicked: the error carries the whole answer.
+pub async fn pipeline(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> std::result::Result<ServiceResponse<BoxBody>, actix_web::Error> {

@@ -7,6 +7,7 @@
 
 mod batch;
 mod client;
+mod group;
 mod health;
 mod member;
 mod metrics;

@@ -12,6 +12,7 @@ use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::batch::Record;
+use super::group;
 use super::member::Member;
 use crate::platform::config::kafka::KafkaSettings;
 
@@ -27,6 +28,8 @@ const CHECK: Duration = Duration::from_secs(1);
 /// How often the lag is asked for while nothing is fetched, and how long for each answer.
 const LAG: Duration = Duration::from_secs(5);
 const LAG_ANSWER: Duration = Duration::from_millis(500);
+/// The same for each of two questions about the group.
+const GROUP_ANSWER: Duration = Duration::from_millis(500);
 /// How often commits are verified: longer than one takes, and than statistics are old.
 const VERIFY: Duration = Duration::from_secs(3);
 
@@ -47,6 +50,8 @@ pub(super) struct Poller {
     stop: Arc<AtomicBool>,
     /// When it last got on, or had no need to.
     got_on: Instant,
+    /// When it last had partitions, or others had them all.
+    served: Instant,
     checked: Instant,
     verified: Instant,
     lag_measured: Instant,
@@ -73,6 +78,7 @@ impl Poller {
             settings,
             stop,
             got_on: now,
+            served: now,
             checked: now,
             verified: now,
             lag_measured: now,
@@ -193,7 +199,23 @@ impl Poller {
         if holds_back || fine {
             self.got_on = Instant::now();
         }
-        (self.got_on.elapsed() > self.settings.stall()).then_some(End::Unfit("stalled"))
+        let stalled = self.got_on.elapsed() > self.settings.stall() || self.is_left_out();
+        stalled.then_some(End::Unfit("stalled"))
+    }
+
+    /// Whether it has stood still for long without a partition, though the group leaves some unread. So it
+    /// is after a group was formed while the brokers did not know the topic (it was made anew, say, or
+    /// they lost it): librdkafka does not look again when the topic comes back as it was.
+    fn is_left_out(&mut self) -> bool {
+        let joined = self.member.report().is_some_and(|report| report.connected && report.joined);
+        if !joined || !self.member.positions().is_empty() {
+            self.served = Instant::now();
+        }
+        if self.served.elapsed() <= self.settings.stall() {
+            return false;
+        }
+        self.served = Instant::now();
+        group::leaves_partitions(&self.consumer, &self.settings, GROUP_ANSWER) == Some(true)
     }
 
     /// While nothing is fetched, only asking tells how far behind we are. It blocks, a little: there is

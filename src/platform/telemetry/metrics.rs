@@ -138,8 +138,8 @@ impl Metrics {
         metric
     }
 
-    /// A name that is registered twice, as two kinds of metric, is a mistake in the code, found by the first test that
-    /// starts the process; the running process only loses that one metric.
+    /// A name that is registered twice, as two kinds of metric, is a mistake in the code, found by the
+    /// first test that starts the process; the running process only loses that one metric.
     fn register(&self, collector: impl Collector + 'static) {
         if let Err(error) = self.registry.register(Box::new(collector)) {
             debug_assert!(false, "{error}");

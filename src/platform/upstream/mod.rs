@@ -230,7 +230,8 @@ impl Upstream {
         let result = self.exchange(ctx, call).await.and_then(read);
         sent.outcome = result.as_ref().map_or_else(UpstreamError::outcome, Outcome::outcome);
         pass.settle(verdict(result.as_ref().err(), fair), Instant::now());
-        if !call.own_token {
+        // Who brings a token of its own sees to it when that is refused; when it is taken, all is well.
+        if !call.own_token || result.is_ok() {
             inner.note_authorisation(result.as_ref().err());
         }
         result

@@ -285,7 +285,11 @@ async fn the_doctor_tells_the_trouble_of_each_dependency_and_what_to_do() {
     let said = ["ok       configuration", "TROUBLE  postgresql: ", "TROUBLE  upstreams.personal: "];
     assert_says(&run(&["doctor"], &config, &both), 1, &said);
     let ended = run(&["doctor"], &config, &both[..2]);
-    assert_says(&ended, 1, &["TROUBLE  postgresql: ", "ok       upstreams.personal"]);
+    assert_says(
+        &ended,
+        1,
+        &["TROUBLE  postgresql: ", "ok       upstreams.personal: it answers (the token"],
+    );
     let broker = Mosquitto::start(&[]).await;
     let ended = run(&["doctor"], &config, &borrowed(&at(&broker, "wrong")));
     assert_says(&ended, 1, &["TROUBLE  mqtt: refused; are username and password right?"]);

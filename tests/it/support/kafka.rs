@@ -73,7 +73,15 @@ impl Kafka {
 
     /// On a real broker.
     pub async fn on(brokers: String) -> Self {
-        let topic = unique_name();
+        Self::of_the_name(brokers, unique_name()).await
+    }
+
+    /// The same topic, on brokers that lost it.
+    pub async fn made_again(self) -> Self {
+        Self::of_the_name(self.brokers, self.topic).await
+    }
+
+    async fn of_the_name(brokers: String, topic: String) -> Self {
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("an admin");
         let new = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1));

@@ -87,13 +87,7 @@ impl Broker {
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         folder.file("keystore.pem", &(read("server.key") + &read("server.pem")));
         folder.file("server.properties", &properties(folder.path(), open, secured, controller));
-        let user = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
-        let format = format!(
-            "{JAVA} kafka.tools.StorageTool format -t AAAAAAAAQACAAAAAAAAAAA \
-               -c \"$FOLDER/server.properties\" --standalone --add-scram '{user}'"
-        );
-        let formatted = shell(&format, folder.path(), &lib).output().expect("sh runs");
-        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
+        format_storage(folder.path(), &lib);
         // The folder outlives this value: whoever watches over the broker removes it.
         let path = folder.path().to_owned();
         std::mem::forget(folder);
@@ -127,6 +121,13 @@ impl Broker {
         let (mut watcher, _) = self.running.take().expect("it runs");
         watcher.stdin.take().unwrap().write_all(b"keep\n").unwrap();
         watcher.wait().unwrap();
+    }
+
+    /// What it kept is gone, once it was killed.
+    pub fn lose_everything(&self) {
+        assert!(self.running.is_none(), "it runs");
+        std::fs::remove_dir_all(self.folder.join("data")).expect("its data");
+        format_storage(&self.folder, &self.lib);
     }
 
     /// Freezes it: connections stay open, nothing answers.
@@ -164,6 +165,16 @@ impl Broker {
         let (_, java) = self.running.as_ref().expect("it runs");
         kill(name, &[*java]);
     }
+}
+
+fn format_storage(folder: &Path, lib: &Path) {
+    let user = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
+    let format = format!(
+        "{JAVA} kafka.tools.StorageTool format -t AAAAAAAAQACAAAAAAAAAAA \
+           -c \"$FOLDER/server.properties\" --standalone --add-scram '{user}'"
+    );
+    let formatted = shell(&format, folder, lib).output().expect("sh runs");
+    assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
 }
 
 fn shell(script: &str, folder: &Path, lib: &Path) -> Command {

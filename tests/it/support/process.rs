@@ -15,6 +15,8 @@ use super::ports::free_port;
 use super::postgres::kill;
 
 const POLL: Duration = Duration::from_millis(5);
+/// Of what a server wrote, what a failed test shows.
+const LAST_LINES: usize = 50;
 
 /// A folder for a process's files; it goes when dropped.
 pub struct Folder(PathBuf);
@@ -191,5 +193,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let output = self.output();
+            let lines: Vec<&str> = output.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            eprintln!("the server at {} said last:\n{}", self.addr, last.join("\n"));
+        }
     }
 }

@@ -77,6 +77,15 @@ async fn a_token_is_given_for_login_and_password() {
 }
 
 #[actix_web::test]
+async fn a_login_that_was_refused_is_no_trouble_once_a_token_is_taken() {
+    let rig = rig().await;
+    rig.krt.token(&ctx(), "fleet", &"wrong".into()).await.unwrap_err();
+    assert_eq!(rig.krt.trouble(), Some("unauthorized"));
+    rig.report(&report(0, Line::OnLine, "r")).await.unwrap();
+    assert_eq!(rig.krt.trouble(), None);
+}
+
+#[actix_web::test]
 async fn a_refused_token_is_told_apart_and_says_nothing_of_the_login() {
     let rig = rig().await;
     rig.sandbox.revoke_krt_tokens();

@@ -34,8 +34,8 @@ impl Bindings {
             return Ok(IdPresence::of(None));
         };
         let license = PackedId::new(license.as_str());
-        let read = async |connection: &mut _| store::id_of(connection, &license).await;
-        let id = self.database.transaction(context, read).await?;
+        let read = async |connection: &_| store::id_of(connection, &license).await;
+        let id = self.database.statement(context, read).await?;
         Ok(IdPresence::of(id.as_ref().map(|id| id.text()).as_deref()))
     }
 

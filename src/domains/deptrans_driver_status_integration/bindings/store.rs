@@ -129,8 +129,9 @@ prepared_statement! {
 }
 
 /// The id that is bound to a licence.
-pub async fn id_of(connection: &mut Connection, license: &PackedId) -> Result<Option<PackedId>> {
-    let id: Option<Option<PackedId>> = IdOf { license }.get_result(connection).await.optional()?;
+pub async fn id_of(mut connection: &Connection, license: &PackedId) -> Result<Option<PackedId>> {
+    let found = IdOf { license }.get_result::<Option<PackedId>>(&mut connection);
+    let id = found.await.optional()?;
     Ok(id.flatten())
 }
 

@@ -130,8 +130,8 @@ impl<R: Shown> PageWriter<R> {
         let deadline = self.context.deadline.at_most(PATIENCE);
         let context = Context { deadline, ..self.context.clone() };
         let rows = self.feeds.runtime.spawn(async move {
-            let read = async |connection: &mut Connection| R::read(connection, after, limit).await;
-            database.transaction(&context, read).await
+            let read = async |connection: &Connection| R::read(connection, after, limit).await;
+            database.statement(&context, read).await
         });
         (Instant::now(), rows)
     }

@@ -75,7 +75,7 @@ pub trait Followed: Sized + Send + 'static {
     /// # Errors
     /// The database fails.
     fn read(
-        connection: &mut Connection,
+        connection: &Connection,
         after: i64,
         limit: i64,
     ) -> impl Future<Output = Result<Read<Self>>> + Send;
@@ -100,9 +100,9 @@ pub struct BindingRow {
 impl Followed for BindingRow {
     const FEED: Feed = Feed::Bindings;
 
-    async fn read(connection: &mut Connection, after: i64, limit: i64) -> Result<Read<Self>> {
+    async fn read(mut connection: &Connection, after: i64, limit: i64) -> Result<Read<Self>> {
         let statement = Bindings { after, limit, feed: Self::FEED.name() };
-        Ok(Read::new(statement.load(connection).await?))
+        Ok(Read::new(statement.load(&mut connection).await?))
     }
 
     fn seq(&self) -> i64 {
@@ -134,9 +134,9 @@ impl StatusRow {
 impl Followed for StatusRow {
     const FEED: Feed = Feed::Statuses;
 
-    async fn read(connection: &mut Connection, after: i64, limit: i64) -> Result<Read<Self>> {
+    async fn read(mut connection: &Connection, after: i64, limit: i64) -> Result<Read<Self>> {
         let statement = Statuses { after, limit, feed: Self::FEED.name() };
-        Ok(Read::new(statement.load(connection).await?))
+        Ok(Read::new(statement.load(&mut connection).await?))
     }
 
     fn seq(&self) -> i64 {

@@ -79,17 +79,17 @@ pub(super) struct Page {
 struct Reset {}
 
 /// The number of the park's last event; 0 before the first.
-pub(super) async fn head(connection: &mut Connection, park: &ParkId) -> Result<i64> {
+pub(super) async fn head(mut connection: &Connection, park: &ParkId) -> Result<i64> {
     let statement = LastSeq { park: park.as_str() };
-    let head: Option<i64> = statement.get_result(connection).await.optional()?;
+    let head: Option<i64> = statement.get_result(&mut connection).await.optional()?;
     Ok(head.unwrap_or(0))
 }
 
 /// Up to [`PAGE`] events behind `after`.
-pub(super) async fn read(connection: &mut Connection, park: &ParkId, after: i64) -> Result<Page> {
+pub(super) async fn read(mut connection: &Connection, park: &ParkId, after: i64) -> Result<Page> {
     let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
     let statement = EventPage { after, limit, park: park.as_str() };
-    let rows: Vec<(i64, Option<EventRow>)> = statement.load(connection).await?;
+    let rows: Vec<(i64, Option<EventRow>)> = statement.load(&mut connection).await?;
     let head = rows.iter().map(|(head, _)| *head).max().unwrap_or(0);
     Ok(Page { head, rows: rows.into_iter().filter_map(|(_, row)| row).collect() })
 }

@@ -44,15 +44,15 @@ impl Reader {
     /// The number of the park's last event.
     pub async fn head(&self, context: &Context, park: &ParkId) -> Result<i64> {
         let _turn = context.deadline.run(self.turns.acquire()).await?.map_err(Error::internal)?;
-        let head = async |connection: &mut _| events::head(connection, park).await;
-        self.database.transaction(context, head).await
+        let head = async |connection: &_| events::head(connection, park).await;
+        self.database.statement(context, head).await
     }
 
     async fn read(&self, park: &ParkId, after: i64) -> Result<Page> {
         let context = Context::background("conversation stream", PATIENCE);
         let _turn = context.deadline.run(self.turns.acquire()).await?.map_err(Error::internal)?;
-        let read = async |connection: &mut _| events::read(connection, park, after).await;
-        self.database.transaction(&context, read).await
+        let read = async |connection: &_| events::read(connection, park, after).await;
+        self.database.statement(&context, read).await
     }
 }
 

@@ -68,11 +68,11 @@ impl Accumulators {
 
     /// An accumulator.
     pub async fn get(&self, context: &Context, id: &AccumulatorId) -> Result<Versioned> {
-        let read = async |connection: &mut Connection| {
+        let read = async |connection: &Connection| {
             let found = store::find(connection, id).await?;
             found.map(Versioned::from).ok_or_else(no_accumulator)
         };
-        self.tools.database.transaction(context, read).await
+        self.tools.database.statement(context, read).await
     }
 
     /// A page of accumulators, and where the next begins.
@@ -85,10 +85,10 @@ impl Accumulators {
         let limit = paging.limit()?;
         let after: Option<AccumulatorId> = paging.position()?;
         let after = after.as_ref().map_or("", AccumulatorId::as_str);
-        let read = async |connection: &mut Connection| {
+        let read = async |connection: &Connection| {
             store::list(connection, asked, after, i64::from(limit) + 1).await
         };
-        let mut found = self.tools.database.transaction(context, read).await?;
+        let mut found = self.tools.database.statement(context, read).await?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
         let next = found.last().filter(|_| more).map(|last| last.id.clone());

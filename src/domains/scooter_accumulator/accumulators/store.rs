@@ -73,11 +73,11 @@ struct MoveRow {
 }
 
 /// An accumulator.
-pub async fn find(connection: &mut Connection, id: &AccumulatorId) -> Result<Option<Accumulator>> {
+pub async fn find(mut connection: &Connection, id: &AccumulatorId) -> Result<Option<Accumulator>> {
     let row: Option<AccumulatorRow> = diesel::sql_query(FIND)
         .bind::<Text, _>(id.as_str())
         .prepared()
-        .get_result(connection)
+        .get_result(&mut connection)
         .await
         .optional()?;
     row.map(AccumulatorRow::read).transpose()
@@ -85,7 +85,7 @@ pub async fn find(connection: &mut Connection, id: &AccumulatorId) -> Result<Opt
 
 /// Up to `limit` accumulators with ids behind `after`.
 pub async fn list(
-    connection: &mut Connection,
+    mut connection: &Connection,
     asked: &AccumulatorQuery,
     after: &str,
     limit: i64,
@@ -98,7 +98,7 @@ pub async fn list(
         .bind::<Nullable<Bool>, _>(asked.flagged)
         .bind::<BigInt, _>(limit)
         .prepared()
-        .load(connection)
+        .load(&mut connection)
         .await?;
     rows.into_iter().map(AccumulatorRow::read).collect()
 }

@@ -122,10 +122,10 @@ impl Bookings {
             BookingKind::Pickup => needed.available = Some(asked.count),
             BookingKind::Return => needed.empty = Some(asked.count),
         }
-        let read = async |connection: &mut Connection| {
+        let read = async |connection: &Connection| {
             search::nearest(connection, &circle, needed, None, ALTERNATIVES).await
         };
-        let Ok(found) = self.tools.database.transaction(context, read).await else {
+        let Ok(found) = self.tools.database.statement(context, read).await else {
             return refusal;
         };
         let alternatives: Vec<Alternative> = found

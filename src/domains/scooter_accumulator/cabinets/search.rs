@@ -156,21 +156,21 @@ prepared_statement! {
 }
 
 /// A cabinet.
-pub async fn one(connection: &mut Connection, id: &CabinetId) -> Result<Option<Found>> {
-    let row: Option<Row> = One { id: id.as_str() }.get_result(connection).await.optional()?;
+pub async fn one(mut connection: &Connection, id: &CabinetId) -> Result<Option<Found>> {
+    let row: Option<Row> = One { id: id.as_str() }.get_result(&mut connection).await.optional()?;
     row.map(Row::read).transpose()
 }
 
 /// Up to `limit` cabinets with ids behind `after`. Those with `available` or more accumulators to book,
 /// if that is given; of offline ones none can be booked.
 pub async fn page(
-    connection: &mut Connection,
+    mut connection: &Connection,
     after: &str,
     min_charge: Option<i16>,
     available: Option<i32>,
     limit: i64,
 ) -> Result<Vec<Found>> {
-    let rows: Vec<Row> = Page { after, min_charge, available, limit }.load(connection).await?;
+    let rows: Vec<Row> = Page { after, min_charge, available, limit }.load(&mut connection).await?;
     rows.into_iter().map(Row::read).collect()
 }
 
@@ -190,7 +190,7 @@ pub struct Needed<'a> {
 /// Up to `limit` cabinets within the circle, the nearest first, behind one that is `after.0` metres
 /// away.
 pub async fn nearest(
-    connection: &mut Connection,
+    mut connection: &Connection,
     circle: &Circle,
     needed: Needed<'_>,
     after: Option<(f64, &str)>,
@@ -218,6 +218,6 @@ pub async fn nearest(
         but: needed.but.map(CabinetId::as_str),
         limit,
     };
-    let rows: Vec<Row> = statement.load(connection).await?;
+    let rows: Vec<Row> = statement.load(&mut connection).await?;
     rows.into_iter().map(Row::read).collect()
 }

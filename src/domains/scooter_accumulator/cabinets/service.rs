@@ -61,8 +61,8 @@ impl Cabinets {
 
     /// A cabinet.
     pub async fn get(&self, context: &Context, id: &CabinetId) -> Result<Versioned> {
-        let read = async |connection: &mut Connection| one(connection, id).await;
-        self.tools.database.transaction(context, read).await
+        let read = async |connection: &Connection| one(connection, id).await;
+        self.tools.database.statement(context, read).await
     }
 
     /// A page of cabinets, and where the next begins.
@@ -74,7 +74,7 @@ impl Cabinets {
         let limit = asked.paging.limit()?;
         let after: Option<Position> = asked.paging.position()?;
         let (min_charge, available) = (asked.min_charge, asked.available);
-        let read = async |connection: &mut Connection| {
+        let read = async |connection: &Connection| {
             let more = i64::from(limit) + 1;
             match (&asked.near, &after) {
                 (Some(circle), None) => {
@@ -93,7 +93,7 @@ impl Cabinets {
                 (None, Some((Some(_), _))) | (Some(_), Some((None, _))) => Err(bad_cursor()),
             }
         };
-        let mut found = self.tools.database.transaction(context, read).await?;
+        let mut found = self.tools.database.statement(context, read).await?;
         let more = found.len() > limit as usize;
         found.truncate(limit as usize);
         let position = |last: &Found| (last.cabinet.distance_m, last.cabinet.id.clone());
@@ -103,12 +103,12 @@ impl Cabinets {
 
     /// The cells of a cabinet.
     pub async fn cells(&self, context: &Context, id: &CabinetId) -> Result<Vec<Cell>> {
-        let read = async |connection: &mut Connection| {
+        let read = async |connection: &Connection| {
             let cells = cells::read(connection, id).await?;
             // Each has one at least.
             if cells.is_empty() { Err(no_cabinet()) } else { Ok(cells) }
         };
-        self.tools.database.transaction(context, read).await
+        self.tools.database.statement(context, read).await
     }
 
     /// Writes what a person says of a cabinet.
@@ -161,7 +161,7 @@ impl Cabinets {
     }
 }
 
-async fn one(connection: &mut Connection, id: &CabinetId) -> Result<Versioned> {
+async fn one(connection: &Connection, id: &CabinetId) -> Result<Versioned> {
     search::one(connection, id).await?.map(Versioned::from).ok_or_else(no_cabinet)
 }
 

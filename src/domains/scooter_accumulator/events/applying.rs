@@ -24,6 +24,9 @@ use crate::platform::error::Result;
 /// set back.
 const SET_BACK: SignedDuration = SignedDuration::from_mins(1);
 
+/// What came of an event of a cabinet that nobody entered.
+pub const UNKNOWN_CABINET: &str = "unknown_cabinet";
+
 /// What came of an event, as the metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -42,7 +45,7 @@ impl Outcome {
         match self {
             Self::News => "applied",
             Self::Duplicate => "duplicate",
-            Self::UnknownCabinet => "unknown_cabinet",
+            Self::UnknownCabinet => UNKNOWN_CABINET,
             Self::UnknownCommand => "unknown_command",
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::applying;
+use super::applying::{self, UNKNOWN_CABINET};
 use super::wire::{self, Event};
 use crate::domains::scooter_accumulator::ids::CabinetId;
 use crate::domains::scooter_accumulator::line::{Line, UNREAD};
@@ -25,10 +25,28 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// So often an event is tried that fails by itself, not for want of the database.
 const TRIES: u32 = 3;
 
+/// Least time between two lines about events that are of no use.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_mins(1);
+
 /// An event and whose it is.
 struct Heard {
     cabinet: CabinetId,
     event: Event,
+}
+
+/// Tells whose events are of no use: a line now and then, however many come.
+#[derive(Default)]
+struct Complaints(Option<Instant>);
+
+impl Complaints {
+    fn tell(&mut self, cabinet: &CabinetId, reason: &str) {
+        if self.0.is_some_and(|at| at.elapsed() < BETWEEN_COMPLAINTS) {
+            return;
+        }
+        self.0 = Some(Instant::now());
+        let cabinet = cabinet.as_str();
+        tracing::warn!(cabinet, reason, "an event of a cabinet is of no use");
+    }
 }
 
 /// Reads until the process stops.
@@ -40,6 +58,7 @@ pub async fn run(line: Arc<Line>, mut messages: Messages) {
             sender
         })
         .collect();
+    let mut complaints = Complaints::default();
     loop {
         let message = tokio::select! {
             () = line.stop.wait() => return,
@@ -48,13 +67,14 @@ pub async fn run(line: Arc<Line>, mut messages: Messages) {
         let Some(message) = message else { return };
         let cabinet = line.topics.events.id_of(message.topic()).map(CabinetId::parse);
         let Some(Ok(cabinet)) = cabinet else {
-            line.metrics.event(UNREAD, "unknown_cabinet");
+            line.metrics.event(UNREAD, UNKNOWN_CABINET);
             continue;
         };
         let event = match wire::read(message.payload()) {
             Ok(event) => event,
             Err(why) => {
                 line.metrics.event(UNREAD, why.name());
+                complaints.tell(&cabinet, why.name());
                 continue;
             }
         };
@@ -74,6 +94,7 @@ fn shard(cabinet: &CabinetId, shards: usize) -> usize {
 }
 
 async fn work(line: Arc<Line>, mut events: mpsc::Receiver<Heard>) {
+    let mut complaints = Complaints::default();
     loop {
         let heard = tokio::select! {
             () = line.stop.wait() => return,
@@ -83,7 +104,12 @@ async fn work(line: Arc<Line>, mut events: mpsc::Receiver<Heard>) {
         let kind = heard.event.body.name();
         let started = Instant::now();
         match patiently(&line, &heard).await {
-            Some(outcome) => line.metrics.event(kind, outcome),
+            Some(outcome) => {
+                line.metrics.event(kind, outcome);
+                if outcome == UNKNOWN_CABINET {
+                    complaints.tell(&heard.cabinet, outcome);
+                }
+            }
             None => return,
         }
         line.metrics.applied.observe(started.elapsed().as_secs_f64());

@@ -12,17 +12,22 @@ const ENDS: [&str; 5] = ["timed_out", "succeeded", "failed", "rejected", "expire
 const SENT: [&str; 3] = ["sent", "not_sent", "unknown"];
 
 /// What is watched for from the first event on.
-const EVENTS: [[&str; 2]; 15] = [
+const EVENTS: [[&str; 2]; 20] = [
     ["command_result", "applied"],
     ["command_result", "failed"],
+    ["command_result", "unknown_cabinet"],
     ["state", "applied"],
     ["state", "failed"],
+    ["state", "unknown_cabinet"],
     ["cell_changed", "applied"],
     ["cell_changed", "failed"],
+    ["cell_changed", "unknown_cabinet"],
     ["online", "applied"],
     ["online", "failed"],
+    ["online", "unknown_cabinet"],
     ["offline", "applied"],
     ["offline", "failed"],
+    ["offline", "unknown_cabinet"],
     [UNREAD, "unknown_cabinet"],
     [UNREAD, "malformed"],
     [UNREAD, "version"],

@@ -1,16 +1,6 @@
 //! P8 of docs/performance.md: the task queue, beside pgbench running the same statements in batches.
 //! `make bench PART=tasks` runs it. It makes a database of its own in the server that `DATABASE_URL` names,
 //! and drops it at the end. `QUICK=1`: fewer tasks, shorter.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::cast_precision_loss,
-    reason = "a tool that ends with its first trouble"
-)]
-
-mod report;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -28,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::{Handle, Runtime};
 use tokio_postgres::{Client, NoTls};
 
-use report::Row;
+use crate::report::Row;
 
 const DATABASE: &str = "fleet_bench_tasks";
 const PARKS: usize = 50;
@@ -45,11 +35,11 @@ impl Task for Nothing {
     const QUEUE: &'static str = "bench";
 }
 
-fn main() {
-    Runtime::new().expect("a runtime").block_on(run());
+pub fn run() {
+    Runtime::new().expect("a runtime").block_on(measure());
 }
 
-async fn run() {
+async fn measure() {
     let quick = std::env::var_os("QUICK").is_some();
     let (tasks, held) = if quick { (20_000, 10) } else { (100_000, 120) };
     let server = std::env::var("DATABASE_URL").expect("DATABASE_URL");

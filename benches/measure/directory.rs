@@ -1,16 +1,6 @@
 //! The caches of drivers (docs/decisions/deptrans-directory.md): memory for each, look-ups, what
 //! reading everything takes, and a restart from the dump. `make bench PART=directory` runs it; it needs no
 //! database. `QUICK=1`: 100 000 drivers in place of a million; `DRIVERS=…`: so many.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::cast_precision_loss,
-    reason = "a tool that ends with its first trouble"
-)]
-
-mod report;
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -30,18 +20,14 @@ use fleet::upstreams::driver_categories::DriverCategories;
 use fleet::upstreams::driver_profiles::DriverProfiles;
 use serde_json::json;
 
-use report::Row;
-
-/// As the server's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use crate::report::Row;
 
 const LOOKUPS: usize = 2_000_000;
 const ROUNDS: usize = 3;
 const CHANGES: u64 = 20_000;
 
-fn main() {
-    actix_web::rt::System::new().block_on(run());
+pub fn run() {
+    actix_web::rt::System::new().block_on(measure());
 }
 
 fn drivers() -> u64 {
@@ -49,7 +35,7 @@ fn drivers() -> u64 {
     std::env::var("DRIVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-async fn run() {
+async fn measure() {
     let drivers = drivers();
     let options = SandboxOptions { drivers, ..SandboxOptions::default() };
     let sandbox = start(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), &options).unwrap();

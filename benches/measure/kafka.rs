@@ -2,21 +2,6 @@
 //! beside pgbench running the same statement with batches of a thousand. `make bench PART=kafka` runs it,
 //! against the real broker that `KAFKA_BROKERS` names, else an embedded one. It makes a database of its
 //! own in the server that `DATABASE_URL` names, and drops it at the end. `QUICK=1`: fewer events.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::similar_names,
-    clippy::indexing_slicing,
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::format_push_string,
-    reason = "a tool that ends with its first trouble"
-)]
-
-mod report;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -32,7 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls};
 
-use report::Row;
+use crate::report::Row;
 
 const DATABASE: &str = "fleet_bench_kafka";
 const DOMAIN: &str = "deptrans-driver-status-integration";
@@ -42,7 +27,7 @@ const PARTITIONS: i32 = 4;
 /// How the server's statement begins.
 const STATEMENT: &str = "WITH changed AS (INSERT INTO deptrans.status_queue%";
 
-fn main() {
+pub fn run() {
     let quick = std::env::var_os("QUICK").is_some();
     let events = if quick { 100_000 } else { 1_000_000 };
     let runtime = Runtime::new().expect("a runtime");

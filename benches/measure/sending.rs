@@ -1,17 +1,6 @@
 //! How fast statuses leave for a regulator that answers in 10 ms, beside a bare loop of calls to the
 //! same stand-in with as many in flight. `make bench PART=sending` runs it. It makes a database of its own in
 //! the server that `DATABASE_URL` names, and drops it at the end. `QUICK=1`: fewer statuses.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::format_collect,
-    clippy::cast_precision_loss,
-    reason = "a tool that ends with its first trouble"
-)]
-
-mod report;
 
 use std::net::TcpListener;
 use std::thread;
@@ -28,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio_postgres::{Client, NoTls};
 
-use report::Row;
+use crate::report::Row;
 
 const DATABASE: &str = "fleet_bench_sending";
 const MOSCOW: (f64, f64) = (55.75, 37.62);
@@ -36,11 +25,11 @@ const WORKERS: usize = 4;
 const BATCH: usize = 200;
 const CONCURRENCY: usize = 32;
 
-fn main() {
-    System::new().block_on(run());
+pub fn run() {
+    System::new().block_on(measure());
 }
 
-async fn run() {
+async fn measure() {
     let statuses = if std::env::var_os("QUICK").is_some() { 4_000 } else { 20_000 };
     let server = std::env::var("DATABASE_URL").expect("DATABASE_URL");
     let (base, _) = server.rsplit_once('/').expect("a database in DATABASE_URL");
