@@ -114,7 +114,7 @@ async fn a_topic_that_was_lost_and_made_again_is_read() {
     let Some(mut broker) = Turn::of_the_broker().await else { return };
     let kafka = broker.kafka().await;
     fill(&kafka, 0, 10);
-    let impatient = let_in(&broker) + "stall_ms = 1000\n";
+    let impatient = let_in(&broker) + "stall_ms = 1000\nsession_timeout_ms = 2000\n";
     let reader = Reader::start(&kafka, &impatient, Recorder::default());
     eventually("all are committed", async || kafka.committed_total() == 40).await;
     broker.kill();
