@@ -1,6 +1,8 @@
 -- wrk: one route of customers, with keys out of a file, and the result as one line of JSON.
 -- wrk -s customers.lua URL -- KEYS TOKEN retrieve|upsert|livez THREADS SKIP [ORDERED_AT]
 
+local shared = dofile("benches/shared.lua")
+
 local body = {
   retrieve = function(park, phone)
     return ('{"customers":[{"park_id":"%s","personal_phone_id":"%s"}]}'):format(park, phone)
@@ -10,12 +12,6 @@ local body = {
       :format(park, phone, ordered_at)
   end,
 }
-
-local threads = 0
-function setup(thread)
-  thread:set("number", threads)
-  threads = threads + 1
-end
 
 local requests, next_one = {}, 0
 
@@ -27,7 +23,7 @@ function init(args)
     requests[0] = wrk.format("GET", "/livez")
     return
   end
-  local headers = { ["Content-Type"] = "application/json", ["Authorization"] = "Bearer " .. token }
+  local headers = shared.headers(token)
   local line = 0
   for key in io.lines(keys) do
     if line % tonumber(count) == number then
@@ -45,12 +41,4 @@ function request()
   next_one = next_one + 1
   if next_one > #requests then next_one = 0 end
   return text
-end
-
-function done(summary, latency)
-  local errors = summary.errors
-  local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
-  io.write(('\nRESULT {"requests":%d,"seconds":%f,"bytes":%d,"failed":%d,"p50_ms":%f,"p99_ms":%f}\n')
-    :format(summary.requests, summary.duration / 1e6, summary.bytes, failed,
-      latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
 end

@@ -1,5 +1,8 @@
 //! The command line.
 
+// A closed pipe makes `println!` panic; commands print by `commands::print`.
+#![warn(clippy::print_stdout)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -88,7 +91,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             runtime.block_on(commands::dead_letters(&source, command))?;
         }
         Command::CheckConfig => return check_config(&source),
-        Command::Openapi => println!("{}", commands::openapi()?),
+        Command::Openapi => commands::print(commands::openapi()?)?,
         Command::Doctor => return doctor(&source),
         Command::Probe { ready } => {
             commands::probe(&source, if ready { "/readyz" } else { "/livez" })?;
@@ -125,7 +128,7 @@ fn check_config(source: &ConfigSource) -> anyhow::Result<ExitCode> {
         eprintln!("{fault}");
     }
     if faults.is_empty() {
-        println!("the configuration is valid");
+        commands::print("the configuration is valid")?;
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
@@ -138,9 +141,9 @@ fn doctor(source: &ConfigSource) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for finding in findings {
         match finding.trouble {
-            None => println!("ok       {}", finding.subject),
+            None => commands::print(format_args!("ok       {}", finding.subject))?,
             Some(trouble) => {
-                println!("TROUBLE  {}: {trouble}", finding.subject);
+                commands::print(format_args!("TROUBLE  {}: {trouble}", finding.subject))?;
                 code = ExitCode::FAILURE;
             }
         }

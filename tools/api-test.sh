@@ -3,8 +3,6 @@
 # forbids, against a server, stand-ins and a database of the test's own. Arguments go to schemathesis.
 . "$(dirname "$0")/local/lib.sh"
 
-DATABASE=fleet_api_test
-
 tools/local/install.sh build postgres mosquitto python
 
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
@@ -12,36 +10,11 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
 python_tools api-test
 
 cargo build --features sandbox
-tools/local/postgres.sh up
-use_broker
-
-drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE)"; }
-cleanup() {
-  stop api-test-fleet
-  stop api-test-sandbox
-  drop_database || true
-}
-trap cleanup EXIT
-cleanup 2>/dev/null # of a run that was killed
-tools/local/postgres.sh psql -qc "CREATE DATABASE $DATABASE"
-
-port="$(free_port 18080)"
-sandbox_port="$(free_port 18480)"
-base="http://127.0.0.1:$port"
-url="$(tools/local/postgres.sh url)"
-query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=…
-url="${url%%\?*}"
-export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
-export FLEET__HTTP__LISTEN="127.0.0.1:$port"
-stand_ins "http://127.0.0.1:$sandbox_port"
+test_world api-test 18080
 export FLEET__KAFKA__BROKERS="" # events come over HTTP
 
-"$FLEET_BIN" migrate
-start api-test-sandbox "http://127.0.0.1:$sandbox_port/__sandbox/health" 30 \
-  "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port" --seed-customers "$base"
-start api-test-fleet "$base/readyz" 60 \
-  "$FLEET_BIN" serve --config config/sandbox.toml
-wait_for_line api-test-sandbox 'example customers were added' 60
+start_stand_ins --seed-customers "$base"
+start_server
 
 # `sandbox-all` may call every audience. The seed is fixed and no examples are kept: two runs of one
 # build send the same. It runs in a folder of its own, where it leaves what `st replay` needs. One

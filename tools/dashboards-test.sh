@@ -4,37 +4,13 @@
 # in alerts must be there before the first event, so it is asked before any call.
 . "$(dirname "$0")/local/lib.sh"
 
-DATABASE=fleet_dashboards_test
 DATA="$LOCAL/dashboards"
 
 tools/local/install.sh build postgres mosquitto python prometheus
 cargo build --features sandbox
-tools/local/postgres.sh up
-use_broker
-
-drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE)"; }
-cleanup() {
-  stop dashboards-prometheus
-  stop dashboards-fleet
-  stop dashboards-sandbox
-  drop_database || true
-}
-trap cleanup EXIT
-cleanup 2>/dev/null # of a run that was killed
-tools/local/postgres.sh psql -qc "CREATE DATABASE $DATABASE"
-
-port="$(free_port 18680)"
-sandbox_port="$(free_port 18780)"
-prometheus_port="$(free_port 18880)"
-base="http://127.0.0.1:$port"
-sandbox="http://127.0.0.1:$sandbox_port"
+test_world dashboards-test 18680
+prometheus_port="$(free_port 19080)"
 prometheus="http://127.0.0.1:$prometheus_port"
-url="$(tools/local/postgres.sh url)"
-query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=…
-url="${url%%\?*}"
-export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
-export FLEET__HTTP__LISTEN="127.0.0.1:$port"
-stand_ins "$sandbox"
 # Gauges that are looked up now and then.
 export FLEET__SCOOTER_ACCUMULATOR__GAUGES_MS=1000
 export FLEET__DEPTRANS_DRIVER_STATUS_INTEGRATION__SUPPLY__QUEUE_MS=1000
@@ -42,7 +18,7 @@ export FLEET__DEPTRANS_DRIVER_STATUS_INTEGRATION__SUPPLY__SUPPLY_MS=1000
 
 rm -rf "$DATA"
 mkdir -p "$DATA"
-sed "s/HOST:PORT/127.0.0.1:$port/; s,RULES,$ROOT/deploy/prometheus/rules," >"$DATA/prometheus.yml" <<'CONF'
+sed "s/HOST:PORT/${base#http://}/; s,RULES,$ROOT/deploy/prometheus/rules," >"$DATA/prometheus.yml" <<'CONF'
 global: { scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s }
 rule_files: ["RULES/*.yml"]
 scrape_configs:
@@ -50,20 +26,16 @@ scrape_configs:
     static_configs: [{ targets: ["HOST:PORT"] }]
 CONF
 
-"$FLEET_BIN" migrate
-start dashboards-sandbox "$sandbox/__sandbox/health" 30 \
-  "$FLEET_BIN" sandbox --listen "127.0.0.1:$sandbox_port" --mqtt-url "$FLEET__MQTT__URL" \
-  --seed-customers "$base" --seed-cabinets "$base" --drivers 2000 --city-drivers 200
+start_stand_ins --mqtt-url "$FLEET__MQTT__URL" --seed-customers "$base" --seed-cabinets "$base" \
+  --drivers 2000 --city-drivers 200
 FLEET__KAFKA__BROKERS="$(curl -fsS --noproxy '*' "$sandbox/__sandbox/kafka/brokers" |
   sed -n 's/.*"brokers":"\([^"]*\)".*/\1/p')"
 export FLEET__KAFKA__BROKERS
-start dashboards-prometheus "$prometheus/-/ready" 30 \
+start "$WORLD-prometheus" "$prometheus/-/ready" 30 \
   prometheus --config.file="$DATA/prometheus.yml" --storage.tsdb.path="$DATA/data" \
   --web.listen-address="127.0.0.1:$prometheus_port" --log.level=warn
-start dashboards-fleet "$base/readyz" 60 \
-  "$FLEET_BIN" serve --config config/sandbox.toml
-wait_for_line dashboards-sandbox 'example customers were added' 60
-wait_for_line dashboards-sandbox 'example cabinets were added' 60
+start_server
+wait_for_line "$WORLD-sandbox" 'example cabinets were added' 60
 
 export NO_PROXY=127.0.0.1
 tools/dashboards/evaluate.py "$base" "$sandbox" "$prometheus"

@@ -17,6 +17,18 @@ cargo clippy --no-default-features -- -D warnings
 say "shellcheck"
 mapfile -t scripts < <(find tools benches deploy -name '*.sh' 2>/dev/null | sort)
 shellcheck "${scripts[@]}" .ci/run
+say "papers: links lead somewhere, every decision is listed"
+grep -oE '\]\([^)# ]+' README.md docs/*.md docs/decisions/*.md | sed 's/:\](/ /' | while read -r page link; do
+  case $link in
+    http*) ;;
+    *) [ -e "$(dirname "$page")/$link" ] || die "$page: there is no $link" ;;
+  esac
+done
+for page in docs/decisions/*.md; do
+  page="${page##*/}"
+  [ "$page" = README.md ] || grep -qF "($page)" docs/decisions/README.md ||
+    die "docs/decisions/README.md does not list $page"
+done
 say "squawk: what migrations do to those who work meanwhile (.squawk.toml)"
 python_tools migrations
 "$VENV/bin/squawk" migrations/*/*/up.sql

@@ -28,25 +28,19 @@ build "$ROOT" new
 
 tools/local/postgres.sh up
 use_broker
-drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $DATABASE WITH (FORCE)"; }
 cleanup() {
   stop upgrade-former-fleet
   stop upgrade-new-fleet
   stop upgrade-sandbox
-  drop_database || true
+  drop_database "$DATABASE" || true
 }
 trap cleanup EXIT
-drop_database 2>/dev/null # of a run that was killed
-tools/local/postgres.sh psql -qc "CREATE DATABASE $DATABASE"
+own_database "$DATABASE"
 
 port="$(free_port 18080)"
 new_port="$(free_port $((port + 1)))"
 sandbox_port="$(free_port 18480)"
 former="http://127.0.0.1:$port" new="http://127.0.0.1:$new_port"
-url="$(tools/local/postgres.sh url)"
-query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=…
-url="${url%%\?*}"
-export FLEET__DATABASE__URL="${url%/*}/$DATABASE$query"
 stand_ins "http://127.0.0.1:$sandbox_port"
 export FLEET__KAFKA__BROKERS="" # events come over HTTP
 

@@ -1,11 +1,12 @@
 //! `fleet dead-letters`: a look at messages that are no events, and their end.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use uuid::Uuid;
 
-use super::{list as all_of, open, told};
+use super::{list as all_of, open, print, told};
 use crate::domains::deptrans_driver_status_integration::dead_letters::{Selection, StoredLetter};
 use crate::platform::config::{Config, ConfigSource};
 use crate::platform::context::Context;
@@ -73,14 +74,14 @@ pub async fn dead_letters(source: &ConfigSource, command: DeadLetterCommand) -> 
             let list = async |connection: &mut Connection| {
                 selection.list(connection, i64::from(limit)).await
             };
-            print(&in_database(&config, list).await?);
+            table(&in_database(&config, list).await?)?;
         }
         DeadLetterCommand::Show { id } => {
             let selection = Selection { ids: vec![id], reason: None };
             let list = async |connection: &mut Connection| selection.list(connection, 1).await;
             let letters = in_database(&config, list).await?;
             let letter = letters.first().context("there is no such letter")?;
-            println!("{}", readable(&letter.open(&seal(&config)?)?));
+            print(readable(&letter.open(&seal(&config)?)?))?;
         }
         DeadLetterCommand::Discard { which, all } => {
             let selection = Selection::from(which);
@@ -88,7 +89,7 @@ pub async fn dead_letters(source: &ConfigSource, command: DeadLetterCommand) -> 
                 bail!("name the letters: IDs, --reason or --all");
             }
             let discard = async |connection: &mut Connection| selection.discard(connection).await;
-            println!("{} discarded", in_database(&config, discard).await?);
+            print(format_args!("{} discarded", in_database(&config, discard).await?))?;
         }
     }
     Ok(())
@@ -108,12 +109,13 @@ async fn in_database<T>(
     database.transaction(&context, work).await.map_err(|error| told(&error))
 }
 
-fn print(letters: &[StoredLetter]) {
-    println!("id\ttopic\tpartition\toffset\tage\treason");
+fn table(letters: &[StoredLetter]) -> io::Result<()> {
+    print("id\ttopic\tpartition\toffset\tage\treason")?;
     for letter in letters {
         let StoredLetter { id, topic, partition, offset, age, reason, .. } = letter;
-        println!("{id}\t{topic}\t{partition}\t{offset}\t{age:.0}s\t{reason}");
+        print(format_args!("{id}\t{topic}\t{partition}\t{offset}\t{age:.0}s\t{reason}"))?;
     }
+    Ok(())
 }
 
 /// The text without what would move the cursor of a terminal about.

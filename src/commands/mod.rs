@@ -3,6 +3,7 @@
 #[cfg(feature = "deptrans-driver-status-integration")]
 mod dead_letters;
 mod doctor;
+mod output;
 mod probe;
 #[cfg(feature = "tasks")]
 mod tasks;
@@ -10,6 +11,7 @@ mod tasks;
 #[cfg(feature = "deptrans-driver-status-integration")]
 pub use dead_letters::{DeadLetterCommand, dead_letters};
 pub use doctor::{Finding, doctor};
+pub use output::print;
 pub use probe::probe;
 #[cfg(feature = "tasks")]
 pub use tasks::{TaskCommand, tasks};
@@ -118,7 +120,7 @@ pub async fn migrate(source: &ConfigSource) -> anyhow::Result<()> {
     let database = open(&config)?;
     for migrations in app::schemas(&enabled(&config)) {
         let applied = database.migrate(migrations).await.map_err(|error| told(&error))?;
-        println!("{}: {applied} applied", migrations.schema);
+        print(format_args!("{}: {applied} applied", migrations.schema))?;
     }
     Ok(())
 }

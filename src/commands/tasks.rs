@@ -1,10 +1,11 @@
 //! `fleet tasks`: a look at the task queue, and what an operator does to its dead tasks.
 
+use std::io;
 use std::time::Duration;
 
 use anyhow::bail;
 
-use super::{open, told};
+use super::{open, print, told};
 use crate::platform::config::ConfigSource;
 use crate::platform::context::Context;
 use crate::platform::database::Connection;
@@ -89,17 +90,17 @@ pub async fn tasks(source: &ConfigSource, command: TaskCommand) -> anyhow::Resul
             let listed = async |connection: &mut Connection| {
                 selection.list(connection, i64::from(limit)).await
             };
-            print(&in_database(source, listed).await?);
+            table(&in_database(source, listed).await?)?;
         }
         TaskCommand::Retry { which } => {
             let selection = which.for_a_change()?;
             let retry = async |connection: &mut Connection| selection.retry(connection).await;
-            println!("{} ready again", in_database(source, retry).await?);
+            print(format_args!("{} ready again", in_database(source, retry).await?))?;
         }
         TaskCommand::Discard { which } => {
             let selection = which.for_a_change()?;
             let discard = async |connection: &mut Connection| selection.discard(connection).await;
-            println!("{} discarded", in_database(source, discard).await?);
+            print(format_args!("{} discarded", in_database(source, discard).await?))?;
         }
     }
     Ok(())
@@ -114,8 +115,8 @@ async fn in_database<T>(
     database.transaction(&context, work).await.map_err(|error| told(&error))
 }
 
-fn print(tasks: &[StoredTask]) {
-    println!("id\tstate\tqueue\tkind\tpark\tkey\tattempt\tage\terror");
+fn table(tasks: &[StoredTask]) -> io::Result<()> {
+    print("id\tstate\tqueue\tkind\tpark\tkey\tattempt\tage\terror")?;
     for task in tasks {
         let code = task.error_code.as_deref().unwrap_or_default();
         let text = task.error.as_deref().unwrap_or_default();
@@ -123,8 +124,9 @@ fn print(tasks: &[StoredTask]) {
         let (park, key) = (&task.park_id, task.unique_key.as_deref().unwrap_or_default());
         let error = format!("{code} {text}");
         let error = error.trim();
-        println!(
+        print(format_args!(
             "{id}\t{state}\t{queue}\t{kind}\t{park}\t{key}\t{attempt}/{max_attempts}\t{age:.0}s\t{error}"
-        );
+        ))?;
     }
+    Ok(())
 }

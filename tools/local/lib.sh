@@ -17,7 +17,6 @@ export PATH="$PATH:${HOME:-/root}/.cargo/bin:$TOOLS/bin"
 # The dev build. (Cargo itself reads CARGO_TARGET_DIR too.)
 export FLEET_BIN="${CARGO_TARGET_DIR:-target}/debug/fleet"
 
-
 say() { printf '==> %s\n' "$*" >&2; }
 die() {
   printf 'error: %s\n' "$*" >&2
@@ -35,7 +34,21 @@ stand_ins() {
   done
 }
 
-# use_broker: starts the local broker, tells it to a server that is started from here, Who uses another, by MQTT_URL, gives FLEET__MQTT__USERNAME and FLEET__MQTT__PASSWORD with it.
+# own_database NAME: an empty database of the script's own, and tells it to a server that is started from
+# here. drop_database NAME removes it; there may be none.
+own_database() {
+  local url query
+  drop_database "$1" 2>/dev/null # of a run that was killed
+  tools/local/postgres.sh psql -qc "CREATE DATABASE $1"
+  url="$(tools/local/postgres.sh url)"
+  query="${url#"${url%%\?*}"}" # a DATABASE_URL from outside may end in ?sslmode=…
+  url="${url%%\?*}"
+  export FLEET__DATABASE__URL="${url%/*}/$1$query"
+}
+drop_database() { tools/local/postgres.sh psql -qc "DROP DATABASE IF EXISTS $1 WITH (FORCE)"; }
+
+# use_broker: starts the local broker and tells it to a server that is started from here. Who uses another,
+# by MQTT_URL, gives FLEET__MQTT__USERNAME and FLEET__MQTT__PASSWORD with it.
 use_broker() {
   tools/local/mosquitto.sh up
   FLEET__MQTT__URL="$(tools/local/mosquitto.sh url)"
@@ -44,6 +57,46 @@ use_broker() {
     FLEET__MQTT__PASSWORD=fleet
   fi
   export FLEET__MQTT__URL FLEET__MQTT__USERNAME FLEET__MQTT__PASSWORD
+}
+
+# --- a server of a test's own ---------------------------------------------------------------------
+
+# test_world NAME FIRST_PORT: a database of its own, the local broker, and where a server (base) and its stand-ins
+# (sandbox) will be, from FIRST_PORT on. Told to both by the environment; all is gone when the script ends.
+test_world() {
+  WORLD="$1" DATABASE="fleet_${1//-/_}"
+  local port sandbox_port
+  tools/local/postgres.sh up
+  use_broker
+  trap end_test_world EXIT
+  end_test_world 2>/dev/null # of a run that was killed
+  own_database "$DATABASE"
+  port="$(free_port "$2")"
+  sandbox_port="$(free_port $(($2 + 200)))"
+  base="http://127.0.0.1:$port"
+  sandbox="http://127.0.0.1:$sandbox_port"
+  export FLEET__HTTP__LISTEN="127.0.0.1:$port"
+  stand_ins "$sandbox"
+}
+
+end_test_world() {
+  stop "$WORLD-prometheus"
+  stop "$WORLD-fleet"
+  stop "$WORLD-sandbox"
+  drop_database "$DATABASE" || true
+}
+
+# start_stand_ins OPTIONS...: migrates, and starts the stand-ins of the test's world with these options.
+start_stand_ins() {
+  "$FLEET_BIN" migrate
+  start "$WORLD-sandbox" "$sandbox/__sandbox/health" 30 \
+    "$FLEET_BIN" sandbox --listen "${sandbox#http://}" "$@"
+}
+
+# start_server: starts the server of the test's world, and waits for the example customers of its stand-ins.
+start_server() {
+  start "$WORLD-fleet" "$base/readyz" 60 "$FLEET_BIN" serve --config config/sandbox.toml
+  wait_for_line "$WORLD-sandbox" 'example customers were added' 60
 }
 
 # --- ports -------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What schemas cannot say of compose.yaml and deploy/kubernetes. Writes what their containers are configured with
-(FOLDER/kubernetes.toml, kubernetes.env, compose.env), for `fleet check-config`; prints every fault that it finds:
-processes that are killed before they may have stopped, ports that other machines can reach, what is mounted and is not
-there."""
+(FOLDER/kubernetes.toml, kubernetes.env, compose.env), for `fleet check-config`, and prometheus.yml, for promtool;
+prints every fault that it finds: processes that are killed before they may have stopped, ports that other machines can
+reach, what is mounted and is not there, pods that no Prometheus finds under the job that rules and dashboards choose
+by."""
 
 import sys
 import tomllib
@@ -11,6 +12,8 @@ import yaml
 
 # Beside the configured bounds: leave of the MQTT broker, the last traces.
 LEAVE_SECONDS = 5
+# What rules and dashboards choose by.
+JOB = "fleet"
 # Placeholders of the Secret that are checked for their form.
 FILLED_IN = {"FLEET__SECRETS__TOKEN_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="}
 
@@ -50,12 +53,37 @@ def kubernetes(folder):
     secrets = documents["Secret"]["stringData"]
     write_env(folder / "kubernetes.env", {name: FILLED_IN.get(name, value or "filled-in") for name, value in secrets.items()})
     needed = stop_seconds(text)
+    monitor = yaml.safe_load(Path("deploy/kubernetes/podmonitor.yaml").read_text(encoding="utf-8"))["spec"]
+    scrape = yaml.safe_load(Path("deploy/prometheus/kubernetes.yml").read_text(encoding="utf-8"))
     for path in sorted(Path("deploy/kubernetes").rglob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             if document["kind"] == "Deployment":
                 given = document["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
                 if given < needed:
                     yield f"{path}: killed after {given} s, may take {needed} s to stop"
+                yield from (f"{path}: {fault}" for fault in unwatched(document["spec"]["template"], monitor, scrape))
+    # Debian's promtool knows nothing of Kubernetes: the rest is for it.
+    rules = Path("deploy/prometheus").resolve()
+    without = [{key: value for key, value in one.items() if key != "kubernetes_sd_configs"} for one in scrape["scrape_configs"]]
+    checked = {"rule_files": [f"{rules}/{one}" for one in scrape["rule_files"]], "scrape_configs": without}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(checked), encoding="utf-8")
+
+
+def unwatched(pod, monitor, scrape):
+    """Why the PodMonitor, or deploy/prometheus/kubernetes.yml, would not find a pod as job="fleet"."""
+    labels = pod["metadata"]["labels"]
+    ports = {port["name"] for one in pod["spec"]["containers"] for port in one["ports"]}
+    if not monitor["selector"]["matchLabels"].items() <= labels.items():
+        yield "podmonitor.yaml does not select it"
+    if labels.get(monitor["jobLabel"]) != JOB:
+        yield f"podmonitor.yaml gives it another job than {JOB}"
+    if any(endpoint["port"] not in ports for endpoint in monitor["podMetricsEndpoints"]):
+        yield "podmonitor.yaml names a port that it has not"
+    configs = scrape["scrape_configs"]
+    keep = configs[0]["relabel_configs"][0]["regex"]
+    seen = {f"{labels['app.kubernetes.io/part-of']};{port}" for port in ports}
+    if [one["job_name"] for one in configs] != [JOB] or keep not in seen:
+        yield f"deploy/prometheus/kubernetes.yml does not find it as {JOB}"
 
 
 def compose(folder):

@@ -147,9 +147,6 @@ spec:
   template:
     metadata:
       labels: {app.kubernetes.io/name: $name, app.kubernetes.io/part-of: fleet}
-      annotations:
-        prometheus.io/scrape: "true"
-        prometheus.io/port: "8080"
     spec:
       serviceAccountName: fleet
       automountServiceAccountToken: false
@@ -195,11 +192,7 @@ $domains          envFrom:
           resources:
             requests: {cpu: 250m, memory: $memory}
             limits: {memory: $most}
-          securityContext:
-            allowPrivilegeEscalation: false
-            readOnlyRootFilesystem: true
-            capabilities: {drop: [ALL]}
-          volumeMounts:
+$confined          volumeMounts:
             - {name: config, mountPath: /etc/fleet, readOnly: true}
 $mounts      volumes:
         - name: config
@@ -226,6 +219,26 @@ spec:
   selector:
     matchLabels: {app.kubernetes.io/name: $name}
 """
+# For the Prometheus operator. Rules and dashboards choose by job="fleet", which is what part-of says of every pod.
+MONITOR = """apiVersion: monitoring.coreos.com/v1
+kind: PodMonitor
+metadata:
+  name: fleet
+  namespace: fleet
+  labels: {app.kubernetes.io/part-of: fleet}
+spec:
+  jobLabel: app.kubernetes.io/part-of
+  selector:
+    matchLabels: {app.kubernetes.io/part-of: fleet}
+  podMetricsEndpoints:
+    - {port: http, path: /metrics, interval: 15s}
+"""
+# What a container of ours may do: nothing.
+CONFINED = """          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {drop: [ALL]}
+"""
 # The dump of drivers' caches outlives a crash of the container, not the pod.
 MOUNTS = """            - {name: dump, mountPath: /var/lib/fleet}
 """
@@ -240,11 +253,7 @@ MIGRATING = """      initContainers:
           args: [migrate, --config, /etc/fleet/fleet.toml]
           envFrom:
             - secretRef: {name: fleet}
-$domains          securityContext:
-            allowPrivilegeEscalation: false
-            readOnlyRootFilesystem: true
-            capabilities: {drop: [ALL]}
-          resources:
+$domains$confined          resources:
             requests: {cpu: 50m, memory: 32Mi}
             limits: {memory: 128Mi}
           volumeMounts:
@@ -257,7 +266,7 @@ def workload(name, size, domain=None):
     if domain and domain == "fleet-orders-manager":
         one += "            - {name: FLEET__UPSTREAMS__FLEET_CUSTOMERS__BASE_URL, value: http://fleet-customers}\n"
     migrating = "" if domain == "fleet-orders-manager" else MIGRATING
-    migrating = migrating.replace("$domains", "          env:\n" + one if one else "")
+    migrating = migrating.replace("$domains", "          env:\n" + one if one else "").replace("$confined", CONFINED)
     replicas, memory, most = size
     text = Template(WORKLOAD).substitute(
         name=name,
@@ -265,6 +274,7 @@ def workload(name, size, domain=None):
         memory=memory,
         most=most,
         domains=one,
+        confined=CONFINED,
         migrating=migrating,
         mounts=MOUNTS if domain in KEEPS_CACHES else "",
         volumes=VOLUMES if domain in KEEPS_CACHES else "",
@@ -274,6 +284,7 @@ def workload(name, size, domain=None):
 
 def files():
     yield FOLDER / "common.yaml", HEAD + COMMON
+    yield FOLDER / "podmonitor.yaml", HEAD + MONITOR
     yield FOLDER / "together.yaml", workload("fleet", TOGETHER)
     for domain, size in DOMAINS.items():
         yield FOLDER / "apart" / f"{domain}.yaml", workload(domain, size, domain)

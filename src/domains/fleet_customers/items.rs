@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::model::{Item, Location, Route};
 use super::settings::CustomersSettings;
-use crate::platform::database::{Connection, PackedId, Prepare};
+use super::store::Key;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::{Error, Result};
 
 /// A kind of thing that hangs on a customer.
@@ -81,9 +82,6 @@ impl ItemRow {
 /// The number of the park whose id is the second parameter.
 const PARK: &str = "(SELECT park_no FROM fleet_customers.parks WHERE park_id = $2)";
 
-/// A customer's key: park and personal phone id.
-type Key = (PackedId, PackedId);
-
 /// How many items of this kind a customer has.
 pub(super) async fn count<T: ItemKind>(connection: &mut Connection, key: &Key) -> Result<i64> {
     let sql = format!(
@@ -121,13 +119,8 @@ pub(super) async fn find<T: ItemKind>(
         .bind::<Binary, _>(&key.1)
         .bind::<Binary, _>(&key.0)
         .bind::<SqlUuid, _>(id);
-    query
-        .prepared()
-        .get_result::<ItemRow>(&mut connection)
-        .await
-        .optional()?
-        .map(ItemRow::item)
-        .transpose()
+    let row: Option<ItemRow> = query.prepared().get_result(&mut connection).await.optional()?;
+    row.map(ItemRow::item).transpose()
 }
 
 /// Adds an item. The customer must be locked, so that a count before it still holds.
@@ -173,13 +166,8 @@ async fn write<T: ItemKind>(
         .bind::<Binary, _>(&key.0)
         .bind::<SqlUuid, _>(id)
         .bind::<Jsonb, _>(body);
-    query
-        .prepared()
-        .get_result::<ItemRow>(connection)
-        .await
-        .optional()?
-        .map(ItemRow::item)
-        .transpose()
+    let row: Option<ItemRow> = query.prepared().get_result(connection).await.optional()?;
+    row.map(ItemRow::item).transpose()
 }
 
 /// Removes an item; false when the customer has none of that id.

@@ -22,14 +22,27 @@ const STEPS: [Step; 5] =
 
 const OUTCOMES: [&str; 3] = ["ok", "refused", "unavailable"];
 
-/// What becomes of customers.
-const CUSTOMERS: [[&str; 1]; 6] = [
-    ["recorded"],
-    ["without_phone"],
-    ["lost_queue_full"],
-    ["lost_refused"],
-    ["lost_given_up"],
-    ["lost_at_stop"],
+/// What becomes of the customer of a committed order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CustomerOutcome {
+    Recorded,
+    WithoutPhone,
+    /// The passenger was erased after the order was placed: there is nothing to record.
+    Erased,
+    LostQueueFull,
+    LostRefused,
+    LostGivenUp,
+    LostAtStop,
+}
+
+const CUSTOMER_OUTCOMES: [CustomerOutcome; 7] = [
+    CustomerOutcome::Recorded,
+    CustomerOutcome::WithoutPhone,
+    CustomerOutcome::Erased,
+    CustomerOutcome::LostQueueFull,
+    CustomerOutcome::LostRefused,
+    CustomerOutcome::LostGivenUp,
+    CustomerOutcome::LostAtStop,
 ];
 
 impl Step {
@@ -40,6 +53,20 @@ impl Step {
             Self::Committed => "committed",
             Self::Edited => "edited",
             Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl CustomerOutcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::WithoutPhone => "without_phone",
+            Self::Erased => "erased",
+            Self::LostQueueFull => "lost_queue_full",
+            Self::LostRefused => "lost_refused",
+            Self::LostGivenUp => "lost_given_up",
+            Self::LostAtStop => "lost_at_stop",
         }
     }
 }
@@ -61,19 +88,19 @@ pub(super) struct OrderMetrics {
 
 impl OrderMetrics {
     pub fn register(metrics: &Metrics) -> Self {
-        let orders = from_zero(metrics.counters(
+        let orders = metrics.counters(
             "fleet_orders_manager_orders_total",
             "Orders by step and outcome: ok, refused (the caller must not repeat it), unavailable",
             &["step", "outcome"],
-        ), &STEPS.map(|step| OUTCOMES.map(|outcome| [step.name(), outcome])).concat());
-        let customers = from_zero(
-            metrics.counters(
-                "fleet_orders_manager_customers_total",
-                "Customers of committed orders: recorded, without_phone, or lost for a reason",
-                &["outcome"],
-            ),
-            &CUSTOMERS,
         );
+        let steps = STEPS.map(|step| OUTCOMES.map(|outcome| [step.name(), outcome]));
+        let customers = metrics.counters(
+            "fleet_orders_manager_customers_total",
+            "Customers of committed orders: recorded, without_phone, erased (since the order was \
+             placed), or lost for a reason",
+            &["outcome"],
+        );
+        let outcomes = CUSTOMER_OUTCOMES.map(|outcome| [outcome.name()]);
         let customers_waiting = metrics.gauge(
             "fleet_orders_manager_customers_waiting",
             "Committed orders whose customer is still to be recorded",
@@ -89,8 +116,8 @@ impl OrderMetrics {
             &AGES,
         );
         Self {
-            orders,
-            customers,
+            orders: from_zero(orders, &steps.concat()),
+            customers: from_zero(customers, &outcomes),
             customers_waiting,
             park_hits: parks.with_label_values(&["hit"]),
             park_misses: parks.with_label_values(&["miss"]),
@@ -111,7 +138,7 @@ impl OrderMetrics {
     }
 
     /// Counts what became of a customer.
-    pub fn customer(&self, outcome: &str) {
-        self.customers.with_label_values(&[outcome]).inc();
+    pub fn customer(&self, outcome: CustomerOutcome) {
+        self.customers.with_label_values(&[outcome.name()]).inc();
     }
 }

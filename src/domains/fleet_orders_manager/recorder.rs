@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::NAME;
-use super::metrics::OrderMetrics;
+use super::metrics::{CustomerOutcome, OrderMetrics};
 use super::ports::{CustomerBook, CustomerOrder, LastOptions};
 use super::settings::OrdersSettings;
 use crate::platform::background::Background;
@@ -114,7 +114,7 @@ impl Recorder {
             _place: place,
         };
         if is_full {
-            return job.lost("lost_queue_full");
+            return job.lost(CustomerOutcome::LostQueueFull);
         }
         // A queue that is closed drops the order, which counts it as lost.
         let _ = self.queue.send(job);
@@ -122,20 +122,21 @@ impl Recorder {
 }
 
 impl Job {
-    fn settle(mut self, outcome: &str) {
+    fn settle(mut self, outcome: CustomerOutcome) {
         self.settled = true;
         self.metrics.customer(outcome);
     }
 
-    fn lost(mut self, outcome: &'static str) {
+    fn lost(mut self, outcome: CustomerOutcome) {
         self.note_lost(outcome);
     }
 
     /// A repeated commit may hand it over again.
-    fn note_lost(&mut self, outcome: &'static str) {
+    fn note_lost(&mut self, outcome: CustomerOutcome) {
         self.settled = true;
         self.metrics.customer(outcome);
         self.handed_over.invalidate(&(self.park.clone(), self.order.clone()));
+        let outcome = outcome.name();
         let (order_id, trace_id) = (self.order.as_str(), self.trace.trace_id_hex());
         tracing::warn!(outcome, order_id, trace_id, "a committed order's customer is lost");
     }
@@ -149,7 +150,7 @@ impl Drop for Job {
     fn drop(&mut self) {
         self.metrics.customers_waiting.dec();
         if !self.settled {
-            self.note_lost("lost_at_stop");
+            self.note_lost(CustomerOutcome::LostAtStop);
         }
     }
 }
@@ -183,29 +184,33 @@ impl Worker {
             match self.attempt(&job).await {
                 Ok(outcome) => return job.settle(outcome),
                 Err(error) if !may_succeed_later(&error) => {
-                    tracing::error!(code = error.code(), cause = error.chain(), "not recorded");
-                    return job.lost("lost_refused");
+                    let (code, cause) = (error.code(), error.chain());
+                    tracing::error!(code, cause, "the customer of a committed order is refused");
+                    return job.lost(CustomerOutcome::LostRefused);
                 }
-                Err(error) => tracing::debug!(code = error.code(), cause = error.chain(), "later"),
+                Err(error) => {
+                    let (code, cause) = (error.code(), error.chain());
+                    tracing::debug!(code, cause, "the customer of a committed order waits");
+                }
             }
             if is_last {
-                return job.lost("lost_at_stop");
+                return job.lost(CustomerOutcome::LostAtStop);
             }
             if job.since.elapsed() + pause > self.give_up {
-                return job.lost("lost_given_up");
+                return job.lost(CustomerOutcome::LostGivenUp);
             }
             self.served.wait_or(pause).await;
         }
     }
 
-    async fn attempt(&self, job: &Job) -> Result<&'static str> {
+    async fn attempt(&self, job: &Job) -> Result<CustomerOutcome> {
         let _turn = self.attempts.acquire().await.map_err(Error::internal)?;
         let context = job.context();
         let shown = self.int_api.info(&context, &job.park, job.order.as_str()).await;
         let shown =
             shown.map_err(super::service::failure)?.ok_or_else(super::service::not_found)?;
         let Some(order) = customer_order(job, &shown.body) else {
-            return Ok("without_phone");
+            return Ok(CustomerOutcome::WithoutPhone);
         };
         let recorded = match self.book.record(&context, &order).await {
             // What fills in the next order is a help only: its customer is recorded without it.
@@ -218,11 +223,10 @@ impl Worker {
         match recorded {
             // Recorded before, when the order was something else.
             Err(error) if error.code() == "idempotency_key_reused" => {}
-            // The passenger was erased since: there is nothing to record.
-            Err(error) if error.code() == "customer_erased" => return Ok("erased"),
+            Err(error) if error.code() == "customer_erased" => return Ok(CustomerOutcome::Erased),
             outcome => outcome?,
         }
-        Ok("recorded")
+        Ok(CustomerOutcome::Recorded)
     }
 }
 

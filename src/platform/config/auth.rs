@@ -19,19 +19,6 @@ pub enum Audience {
     Takeout,
 }
 
-impl Audience {
-    /// The path segment.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dispatcher => "dispatcher",
-            Self::Driver => "driver",
-            Self::Internal => "internal",
-            Self::Takeout => "takeout",
-        }
-    }
-}
-
 /// The SHA-256 of a bearer token. The token itself is stored nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenDigest(pub [u8; 32]);

@@ -24,6 +24,8 @@ pub struct HttpSettings {
     pub head_timeout_ms: u64,
     /// How long a request's body may take to arrive.
     pub body_timeout_ms: u64,
+    /// How long bytes of an answer may wait for their client to take them.
+    pub write_timeout_ms: u64,
     /// Largest request body.
     pub body_limit_bytes: usize,
     /// Requests in flight before the process sheds.
@@ -73,6 +75,12 @@ impl HttpSettings {
         Duration::from_millis(self.body_timeout_ms)
     }
 
+    /// How long bytes of an answer may wait for their client to take them.
+    #[must_use]
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
+    }
+
     /// Number of worker threads, resolved.
     #[must_use]
     pub fn worker_threads(&self) -> usize {
@@ -91,6 +99,7 @@ impl Section for HttpSettings {
             ("max_timeout_ms", self.max_timeout_ms),
             ("head_timeout_ms", self.head_timeout_ms),
             ("body_timeout_ms", self.body_timeout_ms),
+            ("write_timeout_ms", self.write_timeout_ms),
         ] {
             faults.require(
                 (1..=600_000).contains(&value),

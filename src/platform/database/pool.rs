@@ -99,6 +99,7 @@ impl Database {
             .build()
             .map_err(Error::internal)?;
         let own = DatabaseMetrics::register(metrics);
+        metrics.limit("database_pool_in_use", settings.pool_size);
         let (watched, idle, in_use) = (pool.weak(), own.idle.clone(), own.in_use.clone());
         metrics.before_render(move || {
             let Some(pool) = watched.upgrade() else { return };

@@ -83,6 +83,10 @@ impl Share {
             [PLATFORM, TASKS].into_iter().chain(domains.iter().copied()).collect()
         };
         let division = Division::of(size, users.len(), domains.len());
+        let limits = metrics.limits("database_share_in_use", &["user"]);
+        for user in &users {
+            limits.set(&[*user], division.most);
+        }
         let common = Arc::new(Semaphore::new(division.common));
         let share = |user| {
             Arc::new(Self {

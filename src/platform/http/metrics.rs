@@ -12,6 +12,7 @@ pub(super) struct HttpMetrics {
     pub domain_in_flight: IntGaugeVec,
     pub shed: IntCounter,
     pub panics: IntCounter,
+    pub write_timeouts: IntCounter,
 }
 
 impl HttpMetrics {
@@ -35,6 +36,10 @@ impl HttpMetrics {
             ),
             shed: metrics.counter("http_requests_shed_total", "Requests refused as overloaded"),
             panics: metrics.counter("http_handler_panics_total", "Handlers that panicked"),
+            write_timeouts: metrics.counter(
+                "http_write_timeouts_total",
+                "Connections closed because their client did not take an answer in time",
+            ),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! not authorised or not well formed, in that order.
 
 mod allow;
+mod answer_stream;
 pub mod auth;
 pub mod body;
 pub mod docs;

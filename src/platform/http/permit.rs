@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::metrics::HttpMetrics;
 use crate::platform::config::http::HttpSettings;
-use crate::platform::telemetry::metrics::IntGauge;
+use crate::platform::telemetry::metrics::{IntGauge, Metrics};
 
 /// The places of a server.
 pub(super) struct Places {
@@ -14,11 +14,21 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub fn new(settings: &HttpSettings, domains: &[&'static str], metrics: &HttpMetrics) -> Self {
+    pub fn new(
+        settings: &HttpSettings,
+        domains: &[&'static str],
+        metrics: &HttpMetrics,
+        registry: &Metrics,
+    ) -> Self {
         let most = match domains {
             [_, _, ..] => settings.max_in_flight_per_domain,
             _ => settings.max_in_flight,
         };
+        registry.limit("http_requests_in_flight", settings.max_in_flight);
+        let limits = registry.limits("http_domain_requests_in_flight", &["domain"]);
+        for name in domains {
+            limits.set(&[*name], most);
+        }
         let of_domain = |name: &&'static str| {
             (*name, Limit::new(most, metrics.domain_in_flight.with_label_values(&[name])))
         };

@@ -3,9 +3,14 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, web};
+use socket2::SockRef;
 use tracing_actix_web::TracingLogger;
 use utoipa::OpenApi;
 use utoipa::openapi;
@@ -14,11 +19,15 @@ use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::answer_stream::{AnswerStream, WriteDeadline};
 use super::pipeline::pipeline;
 use super::problem::Problem;
 use super::span::RequestSpan;
 use super::state::{HttpState, Mount};
 use super::{docs, health};
+
+/// How long a connection that is closed waits for its client to close it, too.
+const DISCONNECT: Duration = Duration::from_secs(1);
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(Problem)))]
@@ -59,8 +68,40 @@ fn mount_service_routes(routes: &mut ServiceConfig<'_>) {
         .service(docs::openapi_json);
 }
 
+/// Whatever answers requests, made once for each worker.
+fn app(
+    state: web::Data<HttpState>,
+    mount: Mount,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let docs =
+        SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json"));
+    App::new()
+        .into_utoipa_app()
+        .configure(move |routes| {
+            mount_service_routes(routes);
+            mount(routes);
+        })
+        .into_app()
+        .app_data(state)
+        .service(web::redirect("/docs", "/docs/"))
+        .service(docs)
+        .default_service(web::to(docs::unmatched))
+        .wrap(from_fn(pipeline))
+        .wrap(TracingLogger::<RequestSpan>::new())
+}
+
 /// Starts the server on `listener`. It runs once the returned future is polled; its handle stops
 /// it. Signals are the caller's affair.
+///
+/// It is put together as actix-web's `HttpServer` does it, which takes no streams of ours.
 ///
 /// # Errors
 /// The listener cannot be used.
@@ -70,30 +111,42 @@ pub fn serve(
     mount: Mount,
 ) -> std::io::Result<Server> {
     let settings = state.settings.clone();
-    let server = HttpServer::new(move || {
-        let mount = Mount::clone(&mount);
-        let docs =
-            SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json"));
-        App::new()
-            .into_utoipa_app()
-            .configure(move |routes| {
-                mount_service_routes(routes);
-                mount(routes);
-            })
-            .into_app()
-            .app_data(state.clone())
-            .service(web::redirect("/docs", "/docs/"))
-            .service(docs)
-            .default_service(web::to(docs::unmatched))
-            .wrap(from_fn(pipeline))
-            .wrap(TracingLogger::<RequestSpan>::new())
-    });
-    let server = server
+    let addr = listener.local_addr()?;
+    // Connections inherit it: the kernel gives one up whose client takes, or acknowledges, nothing.
+    SockRef::from(&listener).set_tcp_user_timeout(Some(settings.write_timeout()))?;
+    let server = Server::build()
         .workers(settings.worker_threads())
-        .keep_alive(Duration::from_millis(settings.keep_alive_ms))
-        .client_request_timeout(Duration::from_millis(settings.head_timeout_ms))
         .shutdown_timeout(settings.grace_ms.div_ceil(1000))
-        .disable_signals()
-        .listen(listener)?;
+        .disable_signals();
+    let stopping = server.graceful_shutdown_signal();
+    let deadline = WriteDeadline {
+        timeout: settings.write_timeout(),
+        missed: state.metrics.write_timeouts.clone(),
+    };
+    let server = server.listen("http", listener, move || {
+        let app = app(state.clone(), Mount::clone(&mount))
+            .into_factory()
+            .map_err(|error: actix_web::Error| error.error_response());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(Duration::from_millis(settings.keep_alive_ms))
+            .client_request_timeout(Duration::from_millis(settings.head_timeout_ms))
+            .client_disconnect_timeout(DISCONNECT)
+            .local_addr(addr)
+            .h1(map_config(app, |()| AppConfig::default()));
+        let deadline = deadline.clone();
+        fn_service(move |client: TcpStream| {
+            let deadline = deadline.clone();
+            async move {
+                let peer = client.peer_addr().ok();
+                Ok((AnswerStream::new(client, deadline), peer))
+            }
+        })
+        .and_then(http)
+    })?;
     Ok(server.run())
 }

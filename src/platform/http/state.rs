@@ -54,7 +54,7 @@ impl HttpState {
         let metrics = HttpMetrics::register(&registry);
         Ok(Self {
             callers: Callers::new(auth),
-            places: Places::new(&settings, &domains, &metrics),
+            places: Places::new(&settings, &domains, &metrics, &registry),
             metrics,
             openapi: document.to_json()?.into(),
             allow: AllowTable::new(document),

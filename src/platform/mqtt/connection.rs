@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::inbox::Message;
 use super::link::{Outcome, Outgoing, State};
+use super::metrics::DropReason;
 use super::stream::{Route, Stream};
 use super::wire::{self, Decoder, Hello, Packet, Why};
 
@@ -216,8 +217,8 @@ impl<'s> Connection<'s> {
                 }
                 Packet::PassedOver(why, number) => {
                     self.state.inbox.passed_over(match why {
-                        Why::Oversized => "oversized",
-                        Why::Malformed => "malformed",
+                        Why::Oversized => DropReason::Oversized,
+                        Why::Malformed => DropReason::Malformed,
                     });
                     number
                 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{mpsc, watch};
 
-use super::metrics::MqttMetrics;
+use super::metrics::{DropReason, MqttMetrics};
 use super::wire::Incoming;
 
 /// A message that came in.
@@ -32,12 +32,6 @@ impl Message {
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.0.payload
-    }
-
-    /// Whether the broker kept it from before we subscribed.
-    #[must_use]
-    pub fn is_retained(&self) -> bool {
-        self.0.retained
     }
 }
 
@@ -96,14 +90,14 @@ pub(super) struct Limits {
 impl Backlog {
     /// Why a message is dropped, if it is. Only the connection adds, so that what is read here can but
     /// shrink meanwhile.
-    fn refuses(&self, message: &Message) -> Option<&'static str> {
+    fn refuses(&self, message: &Message) -> Option<DropReason> {
         let bytes = self.bytes.load(Ordering::Relaxed).saturating_add(message.payload().len());
         let is_full = self.messages.load(Ordering::Relaxed) >= self.limits.waiting
             || bytes > self.limits.waiting_bytes;
         let of_topic = self.topics().get(message.topic()).copied().unwrap_or(0);
         match (is_full, of_topic >= self.limits.waiting_of_topic) {
-            (_, true) => Some("topic_full"),
-            (true, false) => Some("full"),
+            (_, true) => Some(DropReason::TopicFull),
+            (true, false) => Some(DropReason::Full),
             (false, false) => None,
         }
     }
@@ -217,7 +211,7 @@ impl Inbox {
         let subscribers = self.lock();
         for subscriber in subscribers.all.iter().filter(|it| matches(&it.filter, message.topic())) {
             if let Some(reason) = subscriber.backlog.refuses(message) {
-                self.drop_one(reason);
+                self.metrics.drop_one(reason);
                 continue;
             }
             subscriber.backlog.come(message);
@@ -228,13 +222,9 @@ impl Inbox {
     }
 
     /// A message came that cannot be handed on.
-    pub fn passed_over(&self, reason: &str) {
+    pub fn passed_over(&self, reason: DropReason) {
         self.metrics.received.inc();
-        self.drop_one(reason);
-    }
-
-    fn drop_one(&self, reason: &str) {
-        self.metrics.dropped.with_label_values(&[reason]).inc();
+        self.metrics.drop_one(reason);
     }
 
     fn lock(&self) -> MutexGuard<'_, Subscribers> {
@@ -324,11 +314,7 @@ mod tests {
 
     fn message(topic: &str, bytes: usize) -> Message {
         let (topic, payload) = (topic.to_owned(), vec![b'x'; bytes]);
-        Message::of(Incoming { topic, payload, retained: false, number: None })
-    }
-
-    fn dropped(metrics: &MqttMetrics, reason: &str) -> u64 {
-        metrics.dropped.with_label_values(&[reason]).get()
+        Message::of(Incoming { topic, payload, number: None })
     }
 
     #[tokio::test]
@@ -338,13 +324,13 @@ mod tests {
         for number in 0..5 {
             inbox.take(&message(&format!("a/{number}"), 10));
         }
-        assert_eq!((dropped(&metrics, "full"), metrics.waiting.get()), (2, 3));
+        assert_eq!((metrics.dropped(DropReason::Full), metrics.waiting.get()), (2, 3));
         assert_eq!(messages.next().await.unwrap().topic(), "a/0");
         inbox.take(&message("a/5", 80));
         assert_eq!(metrics.waiting.get(), 3, "100 bytes are allowed");
         assert_eq!(messages.next().await.unwrap().topic(), "a/1");
         inbox.take(&message("a/6", 11));
-        assert_eq!(dropped(&metrics, "full"), 3, "101 bytes are not");
+        assert_eq!(metrics.dropped(DropReason::Full), 3, "101 bytes are not");
         for topic in ["a/2", "a/5"] {
             assert_eq!(messages.next().await.unwrap().topic(), topic);
         }
@@ -361,7 +347,10 @@ mod tests {
             inbox.take(&message("a/flood", 1));
         }
         inbox.take(&message("a/other", 1));
-        assert_eq!((dropped(&metrics, "topic_full"), dropped(&metrics, "full")), (46, 0));
+        assert_eq!(
+            (metrics.dropped(DropReason::TopicFull), metrics.dropped(DropReason::Full)),
+            (46, 0)
+        );
         for topic in ["a/flood", "a/flood", "a/flood", "a/flood", "a/other"] {
             assert_eq!(messages.next().await.unwrap().topic(), topic);
         }
@@ -378,12 +367,12 @@ mod tests {
         assert_eq!(inbox.filters().len(), 2);
         inbox.take(&message("a/1", 100));
         inbox.take(&message("b/1", 1));
-        inbox.passed_over("oversized");
+        inbox.passed_over(DropReason::Oversized);
         assert_eq!(all.next().await.unwrap().topic(), "a/1");
         assert_eq!(all.next().await.unwrap().topic(), "b/1");
         assert_eq!(some.next().await.unwrap().payload().len(), 100);
         assert!(some.try_next().is_none());
-        assert_eq!((metrics.received.get(), dropped(&metrics, "oversized")), (3, 1));
+        assert_eq!((metrics.received.get(), metrics.dropped(DropReason::Oversized)), (3, 1));
         inbox.take(&message("a/3", 1));
         drop(some);
         assert_eq!(*inbox.filters(), [Arc::from("#")]);

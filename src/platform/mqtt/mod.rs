@@ -89,6 +89,7 @@ impl Mqtt {
             let detail = "The configuration is not valid.";
             Error::new(Kind::Internal, "invalid_configuration", detail).with_source(error)
         })?;
+        metrics.limit("mqtt_waiting", settings.max_waiting);
         let metrics = MqttMetrics::register(metrics);
         let limits = Limits {
             waiting: settings.max_waiting,

@@ -44,7 +44,6 @@ pub(crate) enum Packet {
 pub(crate) struct Incoming {
     pub topic: String,
     pub payload: Vec<u8>,
-    pub retained: bool,
     /// With a number, it wants to be acknowledged.
     pub number: Option<u16>,
 }
@@ -121,8 +120,8 @@ impl Decoder {
         let Ok(topic) = str::from_utf8(topic) else {
             return Ok(Packet::PassedOver(Why::Malformed, number));
         };
-        let (topic, payload, retained) = (topic.to_owned(), body.0.to_vec(), first & 1 == 1);
-        Ok(Packet::Message(Incoming { topic, payload, retained, number }))
+        let (topic, payload) = (topic.to_owned(), body.0.to_vec());
+        Ok(Packet::Message(Incoming { topic, payload, number }))
     }
 
     /// Of a message that is much too long, only its number is waited for.
@@ -283,9 +282,9 @@ fn start(out: &mut BytesMut, first: u8, length: usize) {
     }
 }
 
-#[cfg(any(test, feature = "fuzzing"))]
 /// Any bytes, the first of which says in what pieces the rest comes: that makes no difference, and a
 /// message that is read is the same when it is written and read again.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     let Some((piece, bytes)) = bytes.split_first() else { return };
     let whole = packets(bytes, bytes.len().max(1));
@@ -297,7 +296,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         assert!(payload.len() <= FUZZED_PAYLOAD);
         let mut written = BytesMut::new();
         publish(&mut written, number, topic.as_bytes(), &payload, false);
-        let incoming = Incoming { topic, payload, retained: false, number: Some(number) };
+        let incoming = Incoming { topic, payload, number: Some(number) };
         let (read, garbled) = packets(&written, written.len());
         assert!(!garbled && read == [Packet::Message(incoming)]);
     }
@@ -306,8 +305,8 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 #[cfg(any(test, feature = "fuzzing"))]
 const FUZZED_PAYLOAD: usize = 1_000;
 
-#[cfg(any(test, feature = "fuzzing"))]
 /// What is read of bytes that come in pieces, and whether they end in what is no packet.
+#[cfg(any(test, feature = "fuzzing"))]
 fn packets(bytes: &[u8], piece: usize) -> (Vec<Packet>, bool) {
     let (mut decoder, mut read) = (Decoder::new(FUZZED_PAYLOAD), BytesMut::new());
     let mut packets = Vec::new();
@@ -357,12 +356,8 @@ mod tests {
         for size in [0, 1, 119, 120, 20_000] {
             let bytes = [message(size), written(|out| acknowledge(out, 9))].concat();
             for piece in [1, 2, 1000, bytes.len()] {
-                let incoming = Incoming {
-                    topic: "a/b".into(),
-                    payload: vec![b'x'; size],
-                    retained: false,
-                    number: Some(7),
-                };
+                let incoming =
+                    Incoming { topic: "a/b".into(), payload: vec![b'x'; size], number: Some(7) };
                 let expected = [Packet::Message(incoming), Packet::Acknowledged(9)];
                 assert_eq!(all_packets(&bytes, piece, 20_000).unwrap(), expected, "{size} {piece}");
             }

@@ -1,6 +1,8 @@
 //! Metrics of the task queue. Queues and kinds are constants of the code.
 
-use crate::platform::telemetry::metrics::{HistogramVec, IntCounterVec, IntGaugeVec, Metrics};
+use crate::platform::telemetry::metrics::{
+    HistogramVec, IntCounterVec, IntGaugeVec, Limits, Metrics,
+};
 
 pub(super) struct TaskMetrics {
     enqueued: IntCounterVec,
@@ -10,6 +12,7 @@ pub(super) struct TaskMetrics {
     pub claim: HistogramVec,
     pub rescued: IntCounterVec,
     pub running: IntGaugeVec,
+    running_limits: Limits,
     pub depth: IntGaugeVec,
     pub oldest: IntGaugeVec,
 }
@@ -40,6 +43,7 @@ impl TaskMetrics {
                 &["queue"],
             ),
             running: metrics.gauges("tasks_running", "Tasks that this process runs", &["queue"]),
+            running_limits: metrics.limits("tasks_running", &["queue"]),
             depth: metrics.gauges(
                 "task_queue_depth",
                 "Tasks that are ready, scheduled or dead; counted up to 50000",
@@ -53,13 +57,15 @@ impl TaskMetrics {
         }
     }
 
-    /// This process has a handler for that kind. What alerts ask about is there from then on, at 0.
-    pub fn handles(&self, queue: &str, kind: &str) {
+    /// This process has a handler for that kind, and runs at most so many of the queue. What alerts ask
+    /// about is there from then on, at 0.
+    pub fn handles(&self, queue: &str, kind: &str, most: usize) {
         for outcome in ["done", "failed", "dead", "lost"] {
             let _ = self.attempts.with_label_values(&[kind, outcome]);
         }
         let _ = self.rescued.with_label_values(&[queue]);
         let _ = self.running.with_label_values(&[queue]);
+        self.running_limits.set(&[queue], most);
     }
 
     pub fn enqueued(&self, kind: &str, count: i64) {

@@ -121,7 +121,8 @@ impl Tasks {
         T: Task,
         W: Future<Output = TaskResult> + 'static,
     {
-        self.0.metrics.handles(T::QUEUE, T::KIND);
+        let most = self.0.settings.concurrency_of(T::QUEUE);
+        self.0.metrics.handles(T::QUEUE, T::KIND, most);
         self.0.registry.add(T::QUEUE, Handler::of(work));
         self.start();
     }

@@ -127,6 +127,18 @@ fn held(claims: impl Iterator<Item = Claim>, ids: &[i64]) -> Vec<bool> {
     claims.map(|claim| ids.contains(&claim.id)).collect()
 }
 
+/// The rows `c` of claims `i` that still hold, locked with `$lock`.
+macro_rules! held_claims {
+    ($lock:literal) => {
+        concat!(
+            " CROSS JOIN LATERAL (SELECT t.ctid FROM task_queue.tasks t \
+             WHERE t.id = i.id AND t.token = i.token AND t.lease_until IS NOT NULL ",
+            $lock,
+            ") c"
+        )
+    };
+}
+
 prepared_statement! {
     struct RenewStatement<'a> returns BigInt;
     "UPDATE task_queue.tasks SET lease_until = clock_timestamp() + make_interval(secs => ",
@@ -134,9 +146,7 @@ prepared_statement! {
     ") WHERE ctid = ANY(ARRAY(SELECT c.ctid FROM UNNEST(",
     ids: Vec<i64> => Array<BigInt>, ", ",
     tokens: &'a [i64] => Array<BigInt>,
-    ") AS i(id, token) CROSS JOIN LATERAL (SELECT t.ctid FROM task_queue.tasks t \
-     WHERE t.id = i.id AND t.token = i.token AND t.lease_until IS NOT NULL \
-     FOR NO KEY UPDATE) c)) RETURNING id",
+    concat!(") AS i(id, token)", held_claims!("FOR NO KEY UPDATE"), ")) RETURNING id"),
 }
 
 /// Renews the lease of a claim; says whether it still holds.
@@ -172,9 +182,7 @@ prepared_statement! {
     "DELETE FROM task_queue.tasks WHERE ctid = ANY(ARRAY(SELECT c.ctid FROM UNNEST(",
     ids: &'a [i64] => Array<BigInt>, ", ",
     tokens: &'a [i64] => Array<BigInt>,
-    ") AS i(id, token) CROSS JOIN LATERAL (SELECT t.ctid FROM task_queue.tasks t \
-     WHERE t.id = i.id AND t.token = i.token AND t.lease_until IS NOT NULL \
-     FOR UPDATE) c)) RETURNING id",
+    concat!(") AS i(id, token)", held_claims!("FOR UPDATE"), ")) RETURNING id"),
 }
 
 /// Removes a task that is done; says whether the claim still held.
@@ -249,10 +257,11 @@ prepared_statement! {
     codes: Vec<Option<&'a str>> => Array<Nullable<Text>>, ", ",
     texts: Vec<Option<&'a str>> => Array<Nullable<Text>>, ", ",
     hints: Vec<i64> => Array<BigInt>,
-    ") AS i(id, token, state, attempt, pause, interrupted, code, text, hint) \
-     CROSS JOIN LATERAL (SELECT t.ctid FROM task_queue.tasks t \
-     WHERE t.id = i.id AND t.token = i.token AND t.lease_until IS NOT NULL \
-     FOR NO KEY UPDATE) c WHERE t.ctid = c.ctid RETURNING t.id",
+    concat!(
+        ") AS i(id, token, state, attempt, pause, interrupted, code, text, hint)",
+        held_claims!("FOR NO KEY UPDATE"),
+        " WHERE t.ctid = c.ctid RETURNING t.id"
+    ),
 }
 
 /// Puts a task back, or aside for good; says whether the claim still held.

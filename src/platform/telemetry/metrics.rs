@@ -93,6 +93,18 @@ impl Metrics {
         self.latencies(name, help, &[]).with_label_values::<&str>(&[])
     }
 
+    /// The most that the gauge `of` may be, for each combination of its `labels`: alerts and dashboards
+    /// divide by it in place of knowing what was configured.
+    #[must_use]
+    pub fn limits(&self, of: &str, labels: &[&str]) -> Limits {
+        Limits(self.gauges(&format!("{of}_limit"), &format!("The most that {of} may be"), labels))
+    }
+
+    /// The most that the gauge `of`, which has no labels, may be.
+    pub fn limit(&self, of: &str, most: usize) {
+        self.limits(of, &[]).set(&[], most);
+    }
+
     /// Calls `refresh` before each rendering, for gauges that are cheaper to look up than to keep.
     pub fn before_render(&self, refresh: impl Fn() + Send + Sync + 'static) {
         self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
@@ -126,13 +138,24 @@ impl Metrics {
         metric
     }
 
-    /// A name that is registered twice, as two kinds of metric, is a mistake in the code, found by the first test that
-    /// starts the process; the running process only loses that one metric.
+    /// A name that is registered twice, as two kinds of metric, is a mistake in the code, found by the
+    /// first test that starts the process; the running process only loses that one metric.
     fn register(&self, collector: impl Collector + 'static) {
         if let Err(error) = self.registry.register(Box::new(collector)) {
             debug_assert!(false, "{error}");
             tracing::error!(%error, "a metric could not be registered");
         }
+    }
+}
+
+/// Limits of a gauge; see [`Metrics::limits`].
+#[derive(Clone)]
+pub struct Limits(IntGaugeVec);
+
+impl Limits {
+    /// Sets that of one combination of labels.
+    pub fn set(&self, labels: &[&str], most: usize) {
+        self.0.with_label_values(labels).set(i64::try_from(most).unwrap_or(i64::MAX));
     }
 }
 
@@ -158,6 +181,24 @@ fn constant<T>(name: &str, made: prometheus::Result<T>) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_called_after_its_gauge_and_is_what_it_was_last() {
+        let metrics = Metrics::default();
+        let waiting = metrics.gauges("jobs_waiting", "Jobs that wait", &["queue"]);
+        waiting.with_label_values(&["a"]).set(3);
+        metrics.limits("jobs_waiting", &["queue"]).set(&["a"], 5);
+        metrics.limits("jobs_waiting", &["queue"]).set(&["a"], 7);
+        metrics.limit("jobs_running", usize::MAX);
+        let rendered = metrics.render();
+        for line in [
+            "jobs_waiting{queue=\"a\"} 3",
+            "jobs_waiting_limit{queue=\"a\"} 7",
+            "jobs_running_limit 9",
+        ] {
+            assert!(rendered.contains(line), "{line}: {rendered}");
+        }
+    }
 
     #[test]
     fn counters_from_zero_are_rendered_before_they_count() {

@@ -320,11 +320,6 @@ impl Cabinet {
         self.0.report();
     }
 
-    /// Everything shut in charges by so many percent.
-    pub fn charge(&self, percent: f64) {
-        self.0.charge(percent);
-    }
-
     /// Goes and comes back. What is in its cells stays; if it `forgets`, it carries a command out
     /// again that it had before.
     pub fn restart(&self, forgets: bool) {

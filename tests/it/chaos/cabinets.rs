@@ -104,10 +104,7 @@ impl Site {
 
     /// From now on it is called too.
     pub fn enlist(&self, server: Server) {
-        let root = server.anonymous();
-        self.roots
-            .borrow_mut()
-            .push(root.below(&format!("{DOMAIN}/internal/v1")).token("test-internal"));
+        self.roots.borrow_mut().push(server.anonymous().internal(DOMAIN));
         self.servers.borrow_mut().push(server);
     }
 

@@ -8,8 +8,9 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::support::app::{configuration, start_sandbox};
-use crate::support::client::{Caller, DISPATCHER_ID};
+use crate::support::client::Caller;
 use crate::support::database::TestDatabase;
+use crate::support::eventually_within;
 use crate::support::process::Server;
 
 pub const DOMAIN: &str = "fleet-communications";
@@ -111,11 +112,7 @@ pub struct Counts {
 
 /// Waits until `holds`, for [`limit`].
 pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let (started, limit) = (Instant::now(), limit());
-    while !holds().await {
-        assert!(started.elapsed() < limit, "did not come true in {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually_within(limit(), what, holds).await;
 }
 
 /// A mailing that was ordered.
@@ -236,10 +233,7 @@ impl Crowd {
 
 /// A dispatcher of a park, at a server.
 pub fn dispatcher(root: &Caller, park: &str) -> Caller {
-    root.below(&format!("{DOMAIN}/dispatcher/v1"))
-        .token("test-dispatcher")
-        .header("X-Park-Id", park)
-        .header("X-Dispatcher-Id", DISPATCHER_ID)
+    root.dispatcher(DOMAIN, park)
 }
 
 /// Answers of feeds come some time after its work.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::processes::Processes;
 use super::rig::{Counts, Run, drivers, seeds, until};
 use crate::support::app::{configuration, start_sandbox};
-use crate::support::client::{Caller, DISPATCHER_ID, Reply};
+use crate::support::client::{Caller, Reply};
 use crate::support::database::TestDatabase;
 
 const CALLERS: usize = 50;
@@ -29,18 +29,11 @@ const SLOW: &str = "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgs
      EXECUTE FUNCTION public.slow()";
 
 fn dispatcher(root: &Caller, domain: &str, park: &str) -> Caller {
-    root.below(&format!("{domain}/dispatcher/v1"))
-        .token("test-dispatcher")
-        .header("X-Park-Id", park)
-        .header("X-Dispatcher-Id", DISPATCHER_ID)
-        .header("X-Request-Timeout-Ms", "3000")
+    root.dispatcher(domain, park).header("X-Request-Timeout-Ms", "3000")
 }
 
 fn internal(root: &Caller, key: &str) -> Caller {
-    root.below(&format!("{CUSTOMERS}/internal/v1"))
-        .token("test-internal")
-        .header("Idempotency-Key", key)
-        .header("X-Request-Timeout-Ms", "3000")
+    root.internal(CUSTOMERS).header("Idempotency-Key", key).header("X-Request-Timeout-Ms", "3000")
 }
 
 /// Fifty at once, while a process is killed; the one answer that all of them got.

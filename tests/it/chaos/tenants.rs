@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::processes::Processes;
 use super::rig::{Counts, Run, drivers, seeds, until};
 use crate::support::app::{configuration, start_sandbox};
-use crate::support::client::{Caller, DISPATCHER_ID, Reply};
+use crate::support::client::{Caller, Reply};
 use crate::support::database::TestDatabase;
 
 const ORDERS: &str = "fleet-orders-manager";
@@ -60,13 +60,6 @@ struct Site {
     foreign: Cell<u64>,
 }
 
-fn dispatcher(root: &Caller, domain: &str, park: &str) -> Caller {
-    root.below(&format!("{domain}/dispatcher/v1"))
-        .token("test-dispatcher")
-        .header("X-Park-Id", park)
-        .header("X-Dispatcher-Id", DISPATCHER_ID)
-}
-
 #[track_caller]
 fn text(answer: &Value, name: &str) -> String {
     answer[name].as_str().unwrap_or_else(|| panic!("no {name}: {answer}")).to_owned()
@@ -100,7 +93,7 @@ impl Site {
         domain: &str,
         call: (Method, &str, Option<&Value>),
     ) -> Reply {
-        self.processes.call(number, |root| dispatcher(&root, domain, PARK), call).await
+        self.processes.call(number, |root| root.dispatcher(domain, PARK), call).await
     }
 
     /// One more customer with an order, a location and a mailing; then some are erased.
@@ -108,8 +101,7 @@ impl Site {
         let phone = format!("+7{DIGITS}{:03}", (number * 100 + round) % 1_000);
         let post = Method::POST;
         let upsert = json!({"park_id": PARK, "phone": phone, "ordered_at": "2026-05-01T12:00:00Z"});
-        let internal =
-            |root: Caller| root.below(&format!("{CUSTOMERS}/internal/v1")).token("test-internal");
+        let internal = |root: Caller| root.internal(CUSTOMERS);
         let call = (post.clone(), "customers/upsert", Some(&upsert));
         let customer = self.processes.call(number, internal, call).await.expect(200);
         let customer = text(&customer, "personal_phone_id");
@@ -134,8 +126,7 @@ impl Site {
 
         if round % 2 == 1 {
             let request = format!("erasure-{number}-{round}");
-            let takeout =
-                |root: Caller| root.below(&format!("{CUSTOMERS}/takeout/v1")).token("test-takeout");
+            let takeout = |root: Caller| root.takeout(CUSTOMERS);
             let body = json!({"request_id": request, "personal_phone_ids": [customer]});
             let call = (post, "delete", Some(&body));
             self.processes.call(number, takeout, call).await.expect(202);
@@ -207,7 +198,7 @@ impl Site {
         let mut random = StdRng::seed_from_u64(seed);
         while !self.over.get() {
             let (domain, method, path, body) = self.foreign_call(&mut random);
-            let dress = |root: Caller| dispatcher(&root, domain, OTHER_PARK);
+            let dress = |root: Caller| root.dispatcher(domain, OTHER_PARK);
             let call = (method.clone(), path.as_str(), body.as_ref());
             let reply = self.processes.call(number, dress, call).await;
             let is_list = !path.contains('/') && method == Method::GET;
@@ -264,8 +255,7 @@ impl Site {
         let open = "SELECT count(*) FROM fleet_communications.mailings WHERE status <> 'sent'";
         until("every mailing is sent", async || self.database.count(open).await == 0).await;
         for (request, _) in all(&self.has.erased) {
-            let takeout =
-                |root: Caller| root.below(&format!("{CUSTOMERS}/takeout/v1")).token("test-takeout");
+            let takeout = |root: Caller| root.takeout(CUSTOMERS);
             let path = format!("receipts/{request}");
             until("the erasure is completed", async || {
                 let receipt = self.processes.call(0, takeout, (Method::GET, &path, None)).await;

@@ -342,7 +342,7 @@ impl Instances {
     }
 
     pub fn internal(server: &Server) -> Caller {
-        server.anonymous().token("test-internal").below(&format!("{DOMAIN}/internal/v1"))
+        server.anonymous().internal(DOMAIN)
     }
 
     pub async fn waiting(&self) -> i64 {

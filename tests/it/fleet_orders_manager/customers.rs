@@ -185,7 +185,7 @@ async fn a_commit_does_not_wait_for_fleet_customers() {
 async fn assert_erased_before_the_commit(desk: &Desk, customers: &Caller) {
     let id = desk.drafted(trip()).await;
     let person = desk.sent_json("draft")["personal_phone_id"].clone();
-    let takeout = customers.below(&format!("{CUSTOMERS}/takeout/v1")).token("test-takeout");
+    let takeout = customers.takeout(CUSTOMERS);
     let request = json!({"request_id": "r", "personal_phone_ids": [person]});
     takeout.post("delete", request).await.expect(202);
     eventually("the person is erased", async || {

@@ -176,10 +176,7 @@ impl CustomersProcess {
 
 /// A dispatcher of [`PARK`], below the routes of a domain.
 fn dispatcher(root: &Caller, domain: &str) -> Caller {
-    root.below(&format!("{domain}/dispatcher/v1"))
-        .token("test-dispatcher")
-        .header("X-Park-Id", PARK)
-        .header("X-Dispatcher-Id", DISPATCHER_ID)
+    root.dispatcher(domain, PARK)
 }
 
 async fn commit(dispatcher: &Caller, id: &str) -> Reply {

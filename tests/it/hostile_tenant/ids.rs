@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::client::{Caller, DISPATCHER_ID};
+use crate::support::client::Caller;
 
 /// What the texts of the park say.
 pub const MARK: &str = "mark-of-the-park";
@@ -150,12 +150,11 @@ struct People<'a> {
 
 impl People<'_> {
     fn dispatcher(&self, domain: &str) -> Caller {
-        let caller = self.root.below(&format!("{domain}/dispatcher/v1")).token("test-dispatcher");
-        caller.header("X-Park-Id", self.park).header("X-Dispatcher-Id", DISPATCHER_ID)
+        self.root.dispatcher(domain, self.park)
     }
 
     async fn customers(&self, ids: &mut Ids) {
-        let internal = self.root.below("fleet-customers/internal/v1").token("test-internal");
+        let internal = self.root.internal("fleet-customers");
         let other = Ids::of_nobody(self.park).phone;
         internal.post("customers/upsert", ids.upsert(&other)).await.expect(200);
         let made = internal.post("customers/upsert", ids.upsert(&ids.phone)).await.expect(200);
@@ -171,10 +170,7 @@ impl People<'_> {
     async fn communications(&self, ids: &mut Ids) {
         const DOMAIN: &str = "fleet-communications";
         let dispatcher = self.dispatcher(DOMAIN);
-        let driver = |id: &str| {
-            let driver = self.root.below(&format!("{DOMAIN}/driver/v1")).token("test-driver");
-            driver.header("X-Park-Id", self.park).header("X-Driver-Profile-Id", id)
-        };
+        let driver = |id: &str| self.root.driver(DOMAIN, self.park, id);
         for contractor in ["another-driver", &ids.contractor, &ids.contractor] {
             let text = json!({ "text": MARK });
             let driver = driver(contractor);

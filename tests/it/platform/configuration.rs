@@ -13,7 +13,7 @@ use crate::support::app::{TOKEN_KEY, configuration, start_sandbox};
 use crate::support::database::TestDatabase;
 use crate::support::mosquitto::{Mosquitto, SERVER, SERVER_PASSWORD};
 use crate::support::ports::free_port;
-use crate::support::process::{Ended, Server, run};
+use crate::support::process::{Ended, Server, run, run_unread};
 
 const SECRET: &str = "hunter2-s3cret";
 
@@ -232,6 +232,17 @@ fn the_api_document_is_printed() {
     assert!(document["openapi"].as_str().expect("a version").starts_with("3.1"), "{ended:?}");
     let path = "/fleet-customers/internal/v1/customers/upsert";
     assert!(document["paths"][path]["post"].is_object());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_trouble() {
+    for arguments in [&["openapi"][..], &["check-config"], &["doctor"]] {
+        let ended = run_unread(arguments, &needed(), &[]);
+        assert_eq!(ended.stderr, "", "{arguments:?}");
+        // The stand-ins that doctor looks for are not there.
+        let code = i32::from(arguments == ["doctor"]);
+        assert_eq!(ended.code(), Some(code), "{arguments:?}");
+    }
 }
 
 /// Where a broker is, and who we are there.

@@ -37,15 +37,11 @@ impl World {
 }
 
 fn dispatcher(server: &Server) -> Caller {
-    let caller = server.anonymous().token("test-dispatcher");
-    caller
-        .header("X-Park-Id", PARK)
-        .header("X-Dispatcher-Id", "1")
-        .below(&format!("{DOMAIN}/dispatcher/v1"))
+    server.anonymous().dispatcher(DOMAIN, PARK)
 }
 
 fn internal(server: &Server) -> Caller {
-    server.anonymous().token("test-internal").below(&format!("{DOMAIN}/internal/v1"))
+    server.anonymous().internal(DOMAIN)
 }
 
 async fn in_flight(server: &Server, count: usize) {

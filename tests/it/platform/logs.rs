@@ -79,13 +79,9 @@ impl World {
             ("FLEET__HTTP__BODY_LIMIT_BYTES", "4096"),
         ];
         let server = Server::start(&config, &env).await;
-        let caller = |token: &str, audience: &str| {
-            server.anonymous().token(token).below(&format!("{DOMAIN}/{audience}/v1"))
-        };
-        let dispatcher = caller("test-dispatcher", "dispatcher")
-            .header("X-Park-Id", PARK)
-            .header("X-Dispatcher-Id", "471155");
-        let internal = caller("test-internal", "internal");
+        let root = server.anonymous();
+        let dispatcher = root.dispatcher(DOMAIN, PARK).header("X-Dispatcher-Id", "471155");
+        let internal = root.internal(DOMAIN);
         Self { server, proxy, sandbox, dispatcher, internal, _database: database }
     }
 

@@ -16,6 +16,7 @@ mod mqtt;
 mod overload;
 mod problems;
 mod rig;
+mod stalled_readers;
 mod tls;
 pub mod traces;
 

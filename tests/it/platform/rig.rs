@@ -16,6 +16,9 @@ use fleet::platform::telemetry::metrics::Metrics;
 
 use crate::support::client::Caller;
 
+/// Bytes in the answer of `/trial/large`.
+pub const LARGE: usize = 32 << 20;
+
 /// A server of the platform with routes below `/trial`.
 pub struct Rig {
     pub addr: SocketAddr,
@@ -58,15 +61,26 @@ async fn teapot() -> HttpResponse {
     HttpResponse::ImATeapot().content_type("text/html").body("<b>SELECT 1</b>")
 }
 
+/// More than any buffer on the way holds.
+#[utoipa::path(operation_id = "large", responses((status = 200, description = "Much")))]
+#[get("/large")]
+async fn large() -> HttpResponse {
+    HttpResponse::Ok().body(vec![b'x'; LARGE])
+}
+
 impl Rig {
     pub fn start() -> Self {
-        let source = ConfigSource::texts(vec!["[http]\nworkers = 1\n".to_owned()]);
+        Self::with("")
+    }
+
+    /// A server that differs in these keys of `[http]`.
+    pub fn with(keys: &str) -> Self {
+        let source = ConfigSource::texts(vec![format!("[http]\nworkers = 1\n{keys}")]);
         let core = CoreSettings::read(&source.load().unwrap(), &fleet::app::KNOWN).unwrap();
         let mount: Mount = Arc::new(|routes| {
             let scope = utoipa_actix_web::scope("/trial");
-            routes.service(
-                scope.service(panics).service(panics_later).service(library).service(teapot),
-            );
+            let scope = scope.service(panics).service(panics_later).service(library);
+            routes.service(scope.service(teapot).service(large));
         });
         let (metrics, readiness) = (Metrics::default(), Arc::new(AlwaysReady));
         let document = document(&mount);

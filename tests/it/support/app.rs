@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use super::client::{Caller, DISPATCHER_ID};
+use super::client::Caller;
 use super::database::TestDatabase;
 use super::eventually;
 
@@ -239,26 +239,22 @@ impl TestApp {
 
     /// A dispatcher of `park`; paths are below the domain's routes for dispatchers.
     pub fn dispatcher(&self, domain: &str, park: &str) -> Caller {
-        self.caller("test-dispatcher", domain, "dispatcher")
-            .header("X-Park-Id", park)
-            .header("X-Dispatcher-Id", DISPATCHER_ID)
+        self.root.dispatcher(domain, park)
     }
 
     /// A driver of `park`; paths are below the domain's routes for drivers.
     pub fn driver(&self, domain: &str, park: &str, id: &str) -> Caller {
-        self.caller("test-driver", domain, "driver")
-            .header("X-Park-Id", park)
-            .header("X-Driver-Profile-Id", id)
+        self.root.driver(domain, park, id)
     }
 
     /// Another service.
     pub fn internal(&self, domain: &str) -> Caller {
-        self.caller("test-internal", domain, "internal")
+        self.root.internal(domain)
     }
 
     /// Whoever has this token.
     pub fn caller(&self, token: &str, domain: &str, audience: &str) -> Caller {
-        self.root.below(&format!("{domain}/{audience}/v1")).token(token)
+        self.root.of(token, domain, audience)
     }
 
     /// Sets the fault of a stand-in.

@@ -61,6 +61,35 @@ impl Caller {
         Self { base: format!("{}/{path}", self.base), ..self.clone() }
     }
 
+    /// At the root: a dispatcher of `park`; paths are below the domain's routes for dispatchers.
+    pub fn dispatcher(&self, domain: &str, park: &str) -> Self {
+        self.of("test-dispatcher", domain, "dispatcher")
+            .header("X-Park-Id", park)
+            .header("X-Dispatcher-Id", DISPATCHER_ID)
+    }
+
+    /// At the root: a driver of `park`; paths are below the domain's routes for drivers.
+    pub fn driver(&self, domain: &str, park: &str, id: &str) -> Self {
+        self.of("test-driver", domain, "driver")
+            .header("X-Park-Id", park)
+            .header("X-Driver-Profile-Id", id)
+    }
+
+    /// At the root: another service.
+    pub fn internal(&self, domain: &str) -> Self {
+        self.of("test-internal", domain, "internal")
+    }
+
+    /// At the root: the data-subject service.
+    pub fn takeout(&self, domain: &str) -> Self {
+        self.of("test-takeout", domain, "takeout")
+    }
+
+    /// At the root: whoever has this token.
+    pub fn of(&self, token: &str, domain: &str, audience: &str) -> Self {
+        self.below(&format!("{domain}/{audience}/v1")).token(token)
+    }
+
     pub async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, None).await
     }

@@ -23,9 +23,14 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `holds`; panics when it does not within [`PATIENCE`].
 pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    eventually_within(PATIENCE, what, holds).await;
+}
+
+/// The same for what takes longer by its nature.
+pub async fn eventually_within(limit: Duration, what: &str, holds: impl AsyncFn() -> bool) {
     let started = Instant::now();
     while !holds().await {
-        assert!(started.elapsed() < PATIENCE, "did not come true in {PATIENCE:?}: {what}");
+        assert!(started.elapsed() < limit, "did not come true in {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -15,6 +15,8 @@ use super::ports::free_port;
 use super::postgres::kill;
 
 const POLL: Duration = Duration::from_millis(5);
+/// Of what a server wrote, what a failed test shows.
+const LAST_LINES: usize = 50;
 
 /// A folder for a process's files; it goes when dropped.
 pub struct Folder(PathBuf);
@@ -75,8 +77,21 @@ fn command(folder: &Folder, arguments: &[&str], config: &str, env: &[(&str, &str
 
 /// Runs a command of the binary to its end.
 pub fn run(arguments: &[&str], config: &str, env: &[(&str, &str)]) -> Ended {
+    run_into(Stdio::piped(), arguments, config, env)
+}
+
+/// The same when nobody reads what it prints.
+pub fn run_unread(arguments: &[&str], config: &str, env: &[(&str, &str)]) -> Ended {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    run_into(writer.into(), arguments, config, env)
+}
+
+fn run_into(stdout: Stdio, arguments: &[&str], config: &str, env: &[(&str, &str)]) -> Ended {
     let folder = Folder::make();
-    let output = command(&folder, arguments, config, env).output().unwrap();
+    let mut command = command(&folder, arguments, config, env);
+    let child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
     Ended {
         status: output.status,
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -178,5 +193,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let output = self.output();
+            let lines: Vec<&str> = output.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            eprintln!("the server at {} said last:\n{}", self.addr, last.join("\n"));
+        }
     }
 }

@@ -58,3 +58,12 @@ fn whole_reply(bytes: &[u8], ended: bool) -> Option<Reply> {
     let whole = length.map_or(ended || status == 204, |length: usize| body.len() >= length);
     whole.then(|| Reply { status, headers, body: body.to_owned() })
 }
+
+/// Sends a request and reads nothing of what is answered, of which little fits on the way.
+pub async fn unread(addr: SocketAddr, request: &str) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(addr).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+    stream
+}

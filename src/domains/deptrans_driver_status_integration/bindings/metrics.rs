@@ -4,6 +4,17 @@ use super::service::{BOUND_ELSEWHERE, LICENSE_UNKNOWN, MISMATCH, PROFILE_UNKNOWN
 use crate::platform::error::{Error, Kind};
 use crate::platform::telemetry::metrics::{IntCounterVec, Metrics, from_zero};
 
+const OUTCOMES: [&str; 8] = [
+    "bound",
+    "unchanged",
+    "removed",
+    "taken",
+    "mismatch",
+    "unknown_license",
+    "unavailable",
+    "failed",
+];
+
 #[derive(Clone)]
 pub struct BindingsMetrics {
     outcomes: IntCounterVec,
@@ -11,15 +22,14 @@ pub struct BindingsMetrics {
 
 impl BindingsMetrics {
     pub fn register(metrics: &Metrics) -> Self {
-        Self {
-            outcomes: from_zero(metrics.counters(
-                "deptrans_bindings_total",
-                "Ids that drivers gave, and removals, by outcome: bound, unchanged, removed, taken \
-                 (bound to another licence), mismatch (not of this licence), unknown_license, \
-                 unavailable (a dependency), failed",
-                &["outcome"],
-            ), &[["bound"], ["unchanged"], ["removed"], ["taken"], ["mismatch"], ["unknown_license"], ["unavailable"], ["failed"]]),
-        }
+        let outcomes = metrics.counters(
+            "deptrans_bindings_total",
+            "Ids that drivers gave, and removals, by outcome: bound, unchanged, removed, taken (bound \
+             to another licence), mismatch (not of this licence), unknown_license, unavailable (a \
+             dependency), failed",
+            &["outcome"],
+        );
+        Self { outcomes: from_zero(outcomes, &OUTCOMES.map(|outcome| [outcome])) }
     }
 
     pub fn count(&self, outcome: &str) {

@@ -12,6 +12,12 @@ pub struct CheckMetrics {
 
 impl CheckMetrics {
     pub fn register(metrics: &Metrics) -> Self {
+        let regions = metrics.counters(
+            "deptrans_check_regions_total",
+            "Drivers that were checked by where their region is from: position, last_status, unknown \
+             (of a driver in no region, too)",
+            &["source"],
+        );
         Self {
             checked: metrics.counters(
                 "deptrans_checked_drivers_total",
@@ -19,12 +25,7 @@ impl CheckMetrics {
                  and whether it blocks",
                 &["reason", "blocks"],
             ),
-            regions: from_zero(metrics.counters(
-                "deptrans_check_regions_total",
-                "Drivers that were checked by where their region is from: position, last_status, \
-                 unknown (of a driver in no region, too)",
-                &["source"],
-            ), &[["position"], ["last_status"], ["unknown"]]),
+            regions: from_zero(regions, &[["position"], ["last_status"], ["unknown"]]),
         }
     }
 

@@ -37,7 +37,8 @@ impl Directory {
     ///
     /// # Errors
     /// `driver_profiles_unavailable`, `driver_categories_unavailable`: there is no dump, and the
-    /// service could not be read to its end.
+    /// service could not be read to its end. `driver_profiles_empty`, `driver_categories_empty`: it
+    /// named nobody.
     pub async fn start(
         sources: Sources,
         settings: DirectorySettings,
@@ -111,6 +112,15 @@ impl Keeper {
         };
         futures_util::future::try_join(profiles, categories).await?;
         let sizes = self.directory.sizes();
+        for (named, code) in [
+            (sizes.profiles, "driver_profiles_empty"),
+            (sizes.categories, "driver_categories_empty"),
+        ] {
+            // There is nothing to compare a first read with, but that somebody works for us.
+            if self.settings.caution().is_too_little(named, named.max(1)) {
+                return Err(Error::unavailable(code, "A service names no driver at all."));
+            }
+        }
         tracing::info!(?sizes, "the caches of drivers were read");
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Items whose licence's profiles changed come again: their rows get new numbers.
+//! Items whose licence's profiles changed come again: their rows get new numbers. And whoever was told on
+//! line under another licence than the one that he has now is told off line under it.
 //!
 //! Each process does so for what its own cache applied, and afterwards: whichever process a poller asks,
 //! once the last of them has seen a change the item comes with it. What was taken from the cache is given
@@ -12,9 +13,11 @@ use diesel_async::RunQueryDsl;
 use super::metrics::FeedsMetrics;
 use super::numbers::{Feed, numbers_taken};
 use crate::domains::deptrans_driver_status_integration::directory::Directory;
+use crate::domains::deptrans_driver_status_integration::sending::moves::{self, Today};
 use crate::platform::context::Context;
 use crate::platform::database::{Connection, Database, PackedId, prepared_statement};
 use crate::platform::error::Result;
+use crate::platform::ids::PersonalId;
 use crate::platform::shutdown::Shutdown;
 
 /// Licences of one transaction; writers of a feed wait for it.
@@ -66,9 +69,10 @@ pub async fn follow(
             () = stop.wait() => return,
             licenses = directory.changes().take(BATCH) => licenses,
         };
+        let today = today(&directory, &licenses);
         let licenses: Vec<PackedId> =
             licenses.iter().map(|license| PackedId::new(license.as_str())).collect();
-        let pause = match renumber(&database, &licenses, &metrics).await {
+        let pause = match tell(&database, &licenses, &today, &metrics).await {
             Ok(()) => {
                 directory.changes().done();
                 if std::mem::take(&mut told) {
@@ -88,6 +92,33 @@ pub async fn follow(
             return;
         }
     }
+}
+
+/// The profiles that have these licences now.
+fn today(directory: &Directory, licenses: &[PersonalId]) -> Today {
+    let mut today = Today::default();
+    for license in licenses {
+        let packed = PackedId::new(license.as_str());
+        directory.each_profile(license.as_str(), |park, driver| {
+            today.add(PackedId::new(park), PackedId::new(driver), packed.clone());
+        });
+    }
+    today
+}
+
+async fn tell(
+    database: &Database,
+    licenses: &[PackedId],
+    today: &Today,
+    metrics: &FeedsMetrics,
+) -> Result<()> {
+    renumber(database, licenses, metrics).await?;
+    if !today.is_empty() {
+        let context = Context::background("update feeds", PATIENCE);
+        let note = async |connection: &mut Connection| moves::note(connection, today).await;
+        database.transaction(&context, note).await?;
+    }
+    Ok(())
 }
 
 async fn renumber(

@@ -31,14 +31,15 @@ pub(in super::super) struct SendingMetrics {
 
 impl SendingMetrics {
     pub fn register(metrics: &Metrics) -> Self {
+        let statuses = metrics.counters(
+            "deptrans_statuses_total",
+            "Statuses that were looked at, by what became of them: sent (on_line, off_line), left_out \
+             (no such region, category, id...), refused (by KRT, for good), failed (sent again later), \
+             waits (for what is down or for its turn); and why",
+            &["outcome", "reason"],
+        );
         Self {
-            statuses: from_zero(metrics.counters(
-                "deptrans_statuses_total",
-                "Statuses that were looked at, by what became of them: sent (on_line, off_line), \
-                 left_out (no such region, category, id...), refused (by KRT, for good), failed (sent \
-                 again later), waits (for what is down or for its turn); and why",
-                &["outcome", "reason"],
-            ), &STATUSES),
+            statuses: from_zero(statuses, &STATUSES),
             delay: metrics.histogram(
                 "deptrans_status_delay_seconds",
                 "From a driver's change of status to the regulator's answer",

@@ -7,6 +7,7 @@
 
 mod drivers;
 mod metrics;
+pub(super) mod moves;
 mod settings;
 mod shifts;
 mod store;

@@ -65,6 +65,22 @@ pub(super) struct Former<'a> {
 }
 
 impl Entry {
+    /// Whether he was told on line under another licence than `today`'s, and nothing is owed for it yet.
+    pub fn has_left(&self, today: &PackedId) -> bool {
+        let is_other = self.license.as_ref().is_some_and(|license| license != today);
+        is_other && self.reported_on_line == Some(true) && self.former_id.is_none()
+    }
+
+    /// What he owes before his status is looked at was noted.
+    pub fn owes(&mut self, at: SqlTimestamp, id: PackedId) {
+        (self.former_at, self.former_id) = (Some(at), Some(id));
+    }
+
+    /// The licence as of the last look.
+    pub fn last_license(&self) -> Option<&PackedId> {
+        self.license.as_ref()
+    }
+
     /// Under which id he is to be reported off line, before his status is looked at.
     pub fn former(&self) -> Option<Former<'_>> {
         let (id, license) = (self.former_id.as_ref()?, self.license.as_ref()?);
@@ -162,7 +178,8 @@ pub(super) struct Settlement<'a> {
 prepared_statement! {
     /// Settles what is still under the lease. Rows are locked in the order of their keys, as the intake
     /// locks them. Where an id was taken from the driver, before or meanwhile, the row does not come to
-    /// rest: it is due with that id, or with the status itself when that was said.
+    /// rest: it is due with that id, or with the status itself when that was said. Until then the licence
+    /// that the id was of stays, too.
     struct Settle<'a> returns (BigInt, Double, Bool);
     "WITH held AS (SELECT e.*, q.lease FROM UNNEST(",
     parks: Vec<&'a PackedId> => Array<Binary>, ", ",
@@ -198,7 +215,8 @@ prepared_statement! {
        replaced = CASE WHEN h.rest = 0 THEN 0 ELSE q.replaced END, \
        reported_on_line = COALESCE(h.reported, q.reported_on_line), \
        region = CASE WHEN h.located THEN h.region ELSE q.region END, \
-       driver_license_pd_id = COALESCE(h.license, q.driver_license_pd_id), \
+       driver_license_pd_id = CASE WHEN q.former_id IS NOT NULL AND NOT h.is_former \
+         THEN q.driver_license_pd_id ELSE COALESCE(h.license, q.driver_license_pd_id) END, \
        former_id = CASE WHEN h.rest <> 0 OR NOT h.is_former THEN q.former_id END, \
        former_at = CASE WHEN h.rest <> 0 OR NOT h.is_former THEN q.former_at END \
      FROM held h WHERE q.park_id = h.park_id AND q.driver_id = h.driver_id AND q.lease = h.lease \

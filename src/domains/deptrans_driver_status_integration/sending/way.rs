@@ -10,12 +10,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::moves::{self, Today};
 use super::shifts::Answered;
 use super::store::{Entry, Rest, Settlement, Whereabouts, find_ids};
 use super::{DATABASE, PERSONAL, Sender, TRACKSTORY};
 use crate::domains::deptrans_driver_status_integration::krt::NoOutcome;
 use crate::platform::context::Context;
-use crate::platform::database::PackedId;
+use crate::platform::database::{Connection, PackedId};
 use crate::platform::error::Result;
 use crate::platform::shutdown::Shutdown;
 use crate::platform::upstream::UpstreamError;
@@ -50,6 +51,8 @@ pub(super) struct Way {
     license: Option<PackedId>,
     id: Option<SecretString>,
     number: Option<SecretString>,
+    /// The id under which he leaves is still that licence's: he has another licence.
+    has_moved: bool,
     fate: Option<Fate>,
 }
 
@@ -61,6 +64,7 @@ impl Way {
             license: None,
             id: None,
             number: None,
+            has_moved: false,
             fate: None,
         }
     }
@@ -123,11 +127,12 @@ impl Way {
     /// The shift that the regulator answered with.
     pub fn answered(&self) -> Option<Answered<'_>> {
         let Some(Fate::Taken { shift, .. }) = self.fate else { return None };
-        // The state belongs to the id, and goes with it.
-        if self.is_leave() {
-            return None;
-        }
-        let occurred_at: Timestamp = self.entry.occurred_at.to_jiff();
+        let occurred_at: Timestamp = match self.entry.former() {
+            // The state belongs to the id, and went with it.
+            Some(_) if !self.has_moved => return None,
+            Some(former) => former.at.to_jiff(),
+            None => self.entry.occurred_at.to_jiff(),
+        };
         Some(Answered { license: self.license.as_ref()?, shift, occurred_at })
     }
 }
@@ -156,6 +161,10 @@ pub(super) struct Trip<'a> {
 impl Trip<'_> {
     /// Goes as far with each as it comes before the deadline.
     pub async fn go(&mut self, ctx: &Context) {
+        if let Err(error) = self.note_moves(ctx).await {
+            self.wait_for(DATABASE, &error);
+            return;
+        }
         self.ask_categories();
         if let Err(error) = self.ask_regions(ctx).await {
             self.wait_for(TRACKSTORY, &error);
@@ -176,6 +185,30 @@ impl Trip<'_> {
     /// Those on which nothing was decided yet.
     fn open(&mut self) -> impl Iterator<Item = &mut Way> {
         self.ways.iter_mut().filter(|way| way.fate.is_none())
+    }
+
+    /// Whoever was told on line under a licence that is no more his leaves under it first. Mostly that
+    /// was noted when driver-profiles said so; this finds what no process saw.
+    async fn note_moves(&mut self, ctx: &Context) -> Result<()> {
+        let mut today = Today::default();
+        for Way { entry, .. } in &self.ways {
+            if let Some(license) = self.sender.drivers.license_of(entry)
+                && entry.has_left(&license)
+            {
+                today.add(entry.park_id.clone(), entry.driver_id.clone(), license);
+            }
+        }
+        if today.is_empty() {
+            return Ok(());
+        }
+        let note = async |connection: &mut Connection| moves::note(connection, &today).await;
+        for (park, driver, at, id) in self.sender.database.transaction(ctx, note).await? {
+            let is_it = |way: &&mut Way| way.entry.park_id == park && way.entry.driver_id == driver;
+            if let Some(way) = self.ways.iter_mut().find(is_it) {
+                way.entry.owes(at, id);
+            }
+        }
+        Ok(())
     }
 
     fn ask_categories(&mut self) {
@@ -234,6 +267,10 @@ impl Trip<'_> {
                 Some(former) => Some(former.license.clone()),
                 None => drivers.license_of(&way.entry),
             };
+            // A profile that is gone, or has no licence any more, goes off line as what it was.
+            if way.license.is_none() && way.must_be_told() {
+                way.license = way.entry.last_license().cloned();
+            }
             if way.license.is_none() {
                 way.fate = Some(Fate::LeftOut("no_license"));
             }
@@ -245,8 +282,7 @@ impl Trip<'_> {
             let former = way.entry.former().map(|former| former.id.text().into_owned());
             way.id = former.map(SecretString::from);
         }
-        let asked = self.open().filter(|way| way.id.is_none());
-        let licenses: Vec<PackedId> = asked.filter_map(|way| way.license.clone()).collect();
+        let licenses: Vec<PackedId> = self.open().filter_map(|way| way.license.clone()).collect();
         if licenses.is_empty() {
             return Ok(());
         }
@@ -255,10 +291,15 @@ impl Trip<'_> {
             .transaction(ctx, async |connection| find_ids(connection, &licenses).await)
             .await?;
         let ids: HashMap<PackedId, SecretString> = found.into_iter().collect();
-        for way in self.open().filter(|way| way.id.is_none()) {
-            way.id = way.license.as_ref().and_then(|license| ids.get(license)).cloned();
-            if way.id.is_none() {
-                way.fate = Some(Fate::LeftOut("no_id"));
+        for way in self.open() {
+            let id = way.license.as_ref().and_then(|license| ids.get(license));
+            match (&way.id, id) {
+                (Some(former), Some(id)) => {
+                    way.has_moved = former.expose_secret() == id.expose_secret();
+                }
+                (Some(_), None) => {}
+                (None, Some(id)) => way.id = Some(id.clone()),
+                (None, None) => way.fate = Some(Fate::LeftOut("no_id")),
             }
         }
         Ok(())

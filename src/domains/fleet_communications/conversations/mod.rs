@@ -57,6 +57,7 @@ impl Conversations {
             .handle::<CleanEvents, _>(move |running| cleaning::run(cleaned.clone(), days, running));
         tools.tasks.every("fleet_communications_clean_events", cleaning::EVERY, || CleanEvents {});
 
+        platform.metrics.limit("fleet_communications_event_streams", settings.max_streams);
         let hub = Hub::new(settings, tools.metrics.streams.clone());
         let (watched, look) = (Arc::clone(&hub), settings.look());
         let (pool, stop) = (database.clone(), platform.shutdown.clone());

@@ -63,7 +63,7 @@ impl Conversations {
         before: Option<Uuid>,
         limit: u32,
     ) -> Result<(Vec<Message>, Option<Uuid>)> {
-        let read = async |connection: &mut _| {
+        let read = async |connection: &_| {
             let before = match before {
                 Some(id) => store::seq_of(connection, key, id).await?.ok_or_else(bad_cursor)?,
                 None => i64::MAX,
@@ -76,7 +76,7 @@ impl Conversations {
             }
             Ok((page, more))
         };
-        let (mut page, more) = self.tools.database.transaction(context, read).await?;
+        let (mut page, more) = self.tools.database.statement(context, read).await?;
         if !reader.is_park() {
             page = page.into_iter().map(Message::for_driver).collect();
         }

@@ -272,17 +272,17 @@ pub(super) async fn mark_read(
 
 /// The number of a message.
 pub(super) async fn seq_of(
-    connection: &mut Connection,
+    mut connection: &Connection,
     key: Key<'_>,
     id: Uuid,
 ) -> Result<Option<i64>> {
     let statement = SeqOf { park: key.park.as_str(), contractor: key.contractor.as_str(), id };
-    Ok(statement.get_result(connection).await.optional()?)
+    Ok(statement.get_result(&mut connection).await.optional()?)
 }
 
 /// Up to `limit` messages numbered below `before`, the newest first, and whether more follow.
 pub(super) async fn messages(
-    connection: &mut Connection,
+    mut connection: &Connection,
     key: Key<'_>,
     before: i64,
     limit: u32,
@@ -294,7 +294,7 @@ pub(super) async fn messages(
         limit: i64::from(limit) + 1,
         bytes: PAGE_BYTES,
     };
-    let rows: Vec<(MessageRow, i64)> = statement.load(connection).await?;
+    let rows: Vec<(MessageRow, i64)> = statement.load(&mut connection).await?;
     let found = rows.iter().map(|(_, found)| *found).max().unwrap_or(0);
     let page: Vec<Message> =
         rows.into_iter().take(limit as usize).map(|(row, _)| row.into()).collect();

@@ -26,8 +26,11 @@ use crate::platform::error::{Error, Result};
 use crate::platform::ids::ParkId;
 use crate::platform::tasks::{Failure, NewTask, Outcome, Running, Task, TaskResult};
 use crate::platform::upstream::UpstreamError;
-use crate::upstreams::feeds::{Payload, Recipient, channel};
+use crate::upstreams::feeds::{CHANNELS, Payload, Recipient, channel};
 use crate::upstreams::parks::{DriverFilter, PAGE};
+
+// A chunk is a page of the audience, and is handed over in one request.
+const _: () = assert!(PAGE <= CHANNELS);
 
 /// A run that got somewhere before it failed goes on after this, and does not count as an attempt.
 const AFTER_PROGRESS: Duration = Duration::from_secs(2);

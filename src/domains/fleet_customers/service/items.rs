@@ -3,12 +3,13 @@
 use uuid::Uuid;
 
 use super::super::items::{self, ItemKind, Versioned};
+use super::super::store::Key;
 use super::super::{NAME, store};
 use super::{Customers, key, not_found};
 use crate::platform::conditions::{ExpectedVersion, IdempotentCall};
 use crate::platform::context::Context;
+use crate::platform::database::Connection;
 use crate::platform::database::idempotency::Guard;
-use crate::platform::database::{Connection, PackedId};
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::ids::{ParkId, PersonalId};
 
@@ -133,6 +134,6 @@ fn item_not_found<T: ItemKind>() -> Error {
 }
 
 /// Locks the customer and counts the change, or says that there is none.
-async fn touch(connection: &mut Connection, key: &(PackedId, PackedId)) -> Result<()> {
+async fn touch(connection: &mut Connection, key: &Key) -> Result<()> {
     if store::touch(connection, key).await? { Ok(()) } else { Err(not_found()) }
 }

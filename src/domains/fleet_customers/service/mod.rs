@@ -11,7 +11,7 @@ use super::metrics::CustomerMetrics;
 use super::model::{CustomerEdit, CustomerKey, CustomerPatch, CustomerView, OrderOptions, Upsert};
 use super::settings::CustomersSettings;
 use super::store::{
-    self, CustomerRow, Edited, ListPosition, ReadCustomer, UpsertCustomer, UpsertRow,
+    self, CustomerRow, Edited, Key, ListPosition, ReadCustomer, UpsertCustomer, UpsertRow,
 };
 use super::takeout::tombstones;
 use crate::platform::conditions::{ExpectedVersion, IdempotentCall};
@@ -104,7 +104,7 @@ impl Customers {
         let park = PackedId::new(park.as_str());
         let (rows, more) = self
             .database
-            .transaction(context, async |connection| {
+            .statement(context, async |connection| {
                 store::list(connection, &park, after, limit as usize).await
             })
             .await?;
@@ -325,9 +325,7 @@ impl Customers {
         context: &Context,
         keys: &[CustomerKey],
     ) -> Result<Vec<CustomerView>> {
-        let packed = |key: &CustomerKey| {
-            (PackedId::new(key.park_id.as_str()), PackedId::new(key.personal_phone_id.as_str()))
-        };
+        let packed = |one: &CustomerKey| key(&one.park_id, &one.personal_phone_id);
         let rows = match keys {
             [one] => {
                 let row = self.database.batched::<ReadCustomer>(context, packed(one)).await?;
@@ -335,9 +333,8 @@ impl Customers {
             }
             keys => {
                 let keys: Vec<_> = keys.iter().map(packed).collect();
-                let read =
-                    async |connection: &mut Connection| store::read_many(connection, &keys).await;
-                self.database.transaction(context, read).await?
+                let read = async |connection: &_| store::read_many(connection, &keys).await;
+                self.database.statement(context, read).await?
             }
         };
         self.metrics.retrieved.inc();
@@ -376,7 +373,7 @@ fn given_by_personal(id: &str) -> Result<PackedId> {
     })
 }
 
-fn key(park: &ParkId, id: &PersonalId) -> (PackedId, PackedId) {
+fn key(park: &ParkId, id: &PersonalId) -> Key {
     (PackedId::new(park.as_str()), PackedId::new(id.as_str()))
 }
 
@@ -405,9 +402,9 @@ fn merged_options(
     Ok(options)
 }
 
+/// Any bytes: two lines, what there is and a patch of it. A patch that was accepted changes nothing
+/// when it comes again.
 #[cfg(any(test, feature = "fuzzing"))]
-/// Any bytes: two lines, what there is and a patch of it. A patch that was accepted changes nothing when it
-/// comes again.
 pub fn fuzz_patch(bytes: &[u8]) {
     let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (current, patch) = bytes.split_at(line);

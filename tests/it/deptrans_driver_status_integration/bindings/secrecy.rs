@@ -51,12 +51,7 @@ impl Process {
 
     fn caller(&self, index: u64) -> Caller {
         let driver = self.sandbox.driver(index);
-        self.server
-            .anonymous()
-            .below(&format!("{DOMAIN}/driver/v1"))
-            .token("test-driver")
-            .header("X-Park-Id", &driver.park_id)
-            .header("X-Driver-Profile-Id", &driver.driver_id)
+        self.server.anonymous().driver(DOMAIN, &driver.park_id, &driver.driver_id)
     }
 
     /// What a driver gives, and what he is answered.

@@ -38,6 +38,29 @@ async fn the_domain_waits_for_the_services_that_fill_its_caches() {
 }
 
 #[actix_web::test]
+async fn the_domain_waits_for_services_that_name_somebody() {
+    let sandbox = crate::support::app::start_sandbox();
+    sandbox.set_drivers(0).unwrap();
+    let builder = TestApp::builder().sandbox(sandbox).domains(&[NAME]).without_waiting();
+    let app = builder.start().await;
+    eventually("it says what it waits for", async || {
+        row(&app).await["reason"] == "driver_profiles_empty"
+    })
+    .await;
+    assert_eq!(app.anonymous().get("readyz").await.status, 503);
+    app.sandbox.set_drivers(1).unwrap();
+    app.ready().await;
+}
+
+#[actix_web::test]
+async fn where_there_is_no_driver_yet_that_may_be_said() {
+    let sandbox = crate::support::app::start_sandbox();
+    sandbox.set_drivers(0).unwrap();
+    let believed = "[deptrans_driver_status_integration.directory]\nleast_share = 0.0\n";
+    TestApp::builder().sandbox(sandbox).domains(&[NAME]).config(believed).start().await;
+}
+
+#[actix_web::test]
 async fn trouble_of_the_services_shows_in_readiness_and_leaves_the_domain_ready() {
     let app = TestApp::builder()
         .domains(&[NAME])

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::REBALANCE;
 use super::world::World;
-use crate::support::eventually;
 use crate::support::kafka::{Kafka, on_each_broker};
+use crate::support::{eventually, eventually_within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -90,20 +91,14 @@ on_each_broker! {
         frozen.signal("STOP");
         let other = world.process().await;
         world.send_drivers(100, 100);
-        let patience = tokio::time::Instant::now() + Duration::from_secs(40);
-        while world.rows().await < 200 && tokio::time::Instant::now() < patience {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        eventually("the other has taken over", async || world.kafka.committed_total() == 200).await;
+        let taken_over = async || world.kafka.committed_total() == 200;
+        eventually_within(REBALANCE, "the other has taken over", taken_over).await;
         frozen.signal("CONT");
         world.send_drivers(200, 100);
         eventually("all are committed", async || world.kafka.committed_total() == 300).await;
         drop(other);
         world.send_drivers(300, 100);
-        let patience = tokio::time::Instant::now() + Duration::from_secs(40);
-        while world.rows().await < 400 && tokio::time::Instant::now() < patience {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert_eq!(world.rows().await, 400, "the thawed one works: {}", frozen.output());
+        let works = async || world.rows().await == 400;
+        eventually_within(REBALANCE, "the thawed one works", works).await;
     }
 }

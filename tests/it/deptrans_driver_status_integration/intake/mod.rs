@@ -9,11 +9,15 @@ mod queue;
 mod status_events;
 mod world;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 
 const DOMAIN: &str = "deptrans-driver-status-integration";
+/// The group waits for a member that says nothing more, and then divides the partitions anew.
+const REBALANCE: Duration = Duration::from_secs(40);
 
 /// A server with nothing but this domain.
 async fn start() -> TestApp {

@@ -9,11 +9,11 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use super::DOMAIN;
 use super::world::World;
+use super::{DOMAIN, REBALANCE};
 use crate::support::app::TestApp;
-use crate::support::eventually;
 use crate::support::kafka::on_each_broker;
+use crate::support::{eventually, eventually_within};
 
 /// Events, and what must be left of them: status, time and what decides.
 fn history(
@@ -90,11 +90,8 @@ on_each_broker! {
         }
         let _last = world.process().await;
         let all = i64::try_from(events.len()).unwrap();
-        let patience = tokio::time::Instant::now() + Duration::from_secs(40);
-        while world.kafka.committed_total() < all && tokio::time::Instant::now() < patience {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        assert_eq!(world.kafka.committed_total(), all);
+        let committed = async || world.kafka.committed_total() == all;
+        eventually_within(REBALANCE, "all are committed", committed).await;
         assert_eq!(world.newest().await, expected, "seed {seed}");
     }
 }

@@ -1,6 +1,6 @@
 //! An id is taken from a driver who is on line under it: the regulator would have him on line for ever.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::rig::{DOMAIN, Street};
 use crate::support::eventually;
@@ -107,6 +107,100 @@ async fn whoever_gets_another_id_goes_off_line_under_the_first_and_on_line_under
     assert_eq!(street.row(index).await.reported_on_line, Some(true));
     let (status, ..) = street.shift(index).await.expect("a shift");
     assert_eq!(status.as_deref(), Some("active"), "that of the id which he has");
+}
+
+/// Two who have a licence each; the first is on line.
+async fn two(street: &Street) -> (u64, u64) {
+    let drivers = street.ready(2).await;
+    let [mover, other] = drivers[..] else { panic!() };
+    street.goes(mover, "online").await;
+    street.drained().await;
+    assert_eq!(street.row(mover).await.reported_on_line, Some(true));
+    (mover, other)
+}
+
+/// The first's profile has the licence of the second.
+fn moves(street: &Street, mover: u64, other: u64) {
+    give(street, mover, json!({"license_pd_id": street.driver(other).license.unwrap().pd_id}));
+}
+
+/// driver-profiles says something else of a profile.
+fn give(street: &Street, index: u64, change: Value) {
+    let driver = street.driver(index);
+    street.sandbox().set_profile(&driver.park_id, &driver.driver_id, &change).unwrap();
+}
+
+#[actix_web::test]
+async fn whoever_moves_to_another_licence_goes_off_line_under_the_first() {
+    let street = Street::start().await;
+    let (mover, other) = two(&street).await;
+    moves(&street, mover, other);
+    eventually("he is on line under the new one", async || street.told(other) == [true]).await;
+    street.drained().await;
+    assert_eq!(street.told(mover), [true, false]);
+    let all = street.sandbox().all_reported();
+    let all: Vec<_> = all.iter().map(|report| report.on_line).collect();
+    assert_eq!(all, [true, false, true], "in this order");
+    let row = street.row(mover).await;
+    assert_eq!((row.waits, row.reported_on_line), (false, Some(true)));
+    assert_eq!(street.fate("refused", "invalid").await, 0, "each id with its own licence");
+
+    street.goes(mover, "offline").await;
+    street.drained().await;
+    assert_eq!((street.told(mover), street.told(other)), (vec![true, false], vec![true, false]));
+}
+
+/// The id is still the first licence's, and so is what the regulator says of its shift.
+#[actix_web::test]
+async fn the_state_of_the_licence_that_was_left_is_kept() {
+    let street = Street::start().await;
+    let (mover, other) = two(&street).await;
+    let license = street.driver(mover).license.unwrap();
+    let resting = json!({"license_number": license.number, "session_status": "resting"});
+    street.sandbox().set_krt_driver(&license.krt_id, resting).unwrap();
+    moves(&street, mover, other);
+    eventually("he is on line under the new one", async || street.told(other) == [true]).await;
+    street.drained().await;
+    let status = |shift: Option<(Option<String>, bool, i64)>| shift.and_then(|(status, ..)| status);
+    assert_eq!(status(street.shift(mover).await).as_deref(), Some("resting"));
+    assert_eq!(status(street.shift(other).await).as_deref(), Some("active"));
+}
+
+/// What was told is told by the row, whatever a process remembers.
+#[actix_web::test]
+async fn a_move_that_no_process_saw_is_found_with_the_next_status() {
+    let street = Street::start().await;
+    let (mover, other) = two(&street).await;
+    let license = street.driver(other).license.unwrap();
+    let told = street.driver(mover).license.unwrap();
+    // As if his last status had been told under the other's licence.
+    let sql = format!(
+        "UPDATE deptrans.status_queue SET driver_license_pd_id = '\\x01{}'::bytea",
+        license.pd_id
+    );
+    street.database().execute(&sql).await;
+    street.goes(mover, "busy").await;
+    street.drained().await;
+    let all: Vec<_> = street.sandbox().all_reported();
+    let all: Vec<_> = all.iter().map(|report| (&*report.driver_id, report.on_line)).collect();
+    let [first, second] = [told.krt_id.as_str(), license.krt_id.as_str()];
+    assert_eq!(all, [(first, true), (second, false), (first, true)]);
+}
+
+#[actix_web::test]
+async fn a_profile_that_is_gone_goes_off_line_under_the_licence_that_it_had() {
+    let street = Street::start().await;
+    let drivers = street.ready(2).await;
+    street.go(&[(drivers[0], "online"), (drivers[1], "online")]).await;
+    street.drained().await;
+    give(&street, drivers[0], json!({"is_deleted": true}));
+    give(&street, drivers[1], json!({"license_pd_id": null}));
+    street.caches_have_followed().await;
+    street.go(&[(drivers[0], "offline"), (drivers[1], "offline")]).await;
+    street.drained().await;
+    for driver in drivers {
+        assert_eq!(street.told(driver), [true, false]);
+    }
 }
 
 /// The regulator may have given the id to somebody else by then: nothing can be said under it.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::support::eventually;
+use crate::support::raw::unread;
 
 const OPEN: &str = "fleet_communications_event_streams";
 
@@ -139,7 +140,7 @@ async fn open_streams_do_not_hold_up_the_end() {
 
 #[actix_web::test]
 async fn a_client_that_does_not_read_holds_nobody_up() {
-    let world = World::with(PATIENT).await;
+    let world = World::with(&format!("{PATIENT}write_timeout_ms = 600000\n")).await;
     let slow = world.events().await;
     let mut quick = world.events().await;
     // More than the buffers of both sides hold: 16 kB each.
@@ -153,6 +154,26 @@ async fn a_client_that_does_not_read_holds_nobody_up() {
     for (number, event) in slow.take(400).await.into_iter().enumerate() {
         assert!(event.data["message"]["text"].as_str().unwrap().ends_with(&number.to_string()));
     }
+}
+
+#[actix_web::test]
+async fn a_client_that_never_reads_loses_its_place() {
+    let world = World::with("[http]\nwrite_timeout_ms = 300\n").await;
+    let request = format!(
+        "GET /{DOMAIN}/dispatcher/v1/{EVENTS} HTTP/1.1\r\nHost: a\r\n\
+         Authorization: Bearer test-dispatcher\r\nX-Park-Id: {PARK}\r\nX-Dispatcher-Id: 1\r\n\r\n"
+    );
+    let stalled = unread(world.app.addr(), &request).await;
+    eventually("it has a place", async || open(&world).await == 1).await;
+    // Enough to fill what the kernel holds for it.
+    let long = "\u{1f695}".repeat(4096);
+    eventually("its place is free", async || {
+        world.to_park("d", &long).await;
+        open(&world).await == 0
+    })
+    .await;
+    assert_eq!(world.app.count("http_write_timeouts_total").await, 1);
+    drop(stalled);
 }
 
 #[actix_web::test]

@@ -37,19 +37,11 @@ impl Instances {
 }
 
 fn dispatcher(server: &Server) -> Caller {
-    let caller = server.anonymous().token("test-dispatcher");
-    caller
-        .header("X-Park-Id", PARK)
-        .header("X-Dispatcher-Id", "1")
-        .below(&format!("{DOMAIN}/dispatcher/v1"))
+    server.anonymous().dispatcher(DOMAIN, PARK)
 }
 
 fn driver(server: &Server) -> Caller {
-    let caller = server.anonymous().token("test-driver");
-    caller
-        .header("X-Park-Id", PARK)
-        .header("X-Driver-Profile-Id", "d")
-        .below(&format!("{DOMAIN}/driver/v1"))
+    server.anonymous().driver(DOMAIN, PARK, "d")
 }
 
 #[actix_web::test]

@@ -2,18 +2,13 @@
 
 use super::*;
 use crate::support::app::{configuration, start_sandbox};
-use crate::support::client::DISPATCHER_ID;
 use crate::support::database::TestDatabase;
 use crate::support::process::Server;
 
 const DRIVERS: usize = 6_000;
 
 fn dispatcher(server: &Server) -> Caller {
-    let root = server.anonymous();
-    root.below(&format!("{DOMAIN}/dispatcher/v1"))
-        .token("test-dispatcher")
-        .header("X-Park-Id", PARK)
-        .header("X-Dispatcher-Id", DISPATCHER_ID)
+    server.anonymous().dispatcher(DOMAIN, PARK)
 }
 
 #[actix_web::test]

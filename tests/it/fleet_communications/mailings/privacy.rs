@@ -3,7 +3,6 @@
 use super::*;
 use crate::support::PATIENCE;
 use crate::support::app::{configuration, start_sandbox};
-use crate::support::client::DISPATCHER_ID;
 use crate::support::database::TestDatabase;
 use crate::support::process::Server;
 
@@ -28,11 +27,7 @@ async fn nothing_is_kept_at(level: &str) {
     ];
     let mut server = Server::start(&config, &env).await;
     let root = server.anonymous();
-    let dispatcher = root
-        .below(&format!("{DOMAIN}/dispatcher/v1"))
-        .token("test-dispatcher")
-        .header("X-Park-Id", PARK)
-        .header("X-Dispatcher-Id", DISPATCHER_ID);
+    let dispatcher = root.dispatcher(DOMAIN, PARK);
     for kind in ["close_after_work", "truncate", "garbage"] {
         let fault = json!({"kind": kind, "times": 2});
         sandbox.set_fault("feeds", fault.clone()).unwrap();

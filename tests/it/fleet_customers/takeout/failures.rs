@@ -156,13 +156,8 @@ impl World {
 }
 
 fn callers(server: &Server) -> (Caller, Caller, Caller) {
-    let below = |token: &str, audience: &str| {
-        server.anonymous().below(&format!("{DOMAIN}/{audience}/v1")).token(token)
-    };
-    let dispatcher = below("test-dispatcher", "dispatcher")
-        .header("X-Park-Id", PARK)
-        .header("X-Dispatcher-Id", "1");
-    (below("test-internal", "internal"), dispatcher, below("test-takeout", "takeout"))
+    let root = server.anonymous();
+    (root.internal(DOMAIN), root.dispatcher(DOMAIN, PARK), root.takeout(DOMAIN))
 }
 
 #[actix_web::test]

@@ -17,7 +17,7 @@ const NAME: &str = "Аполлинария Ржевская";
 
 /// The data-subject service.
 fn takeout(app: &TestApp) -> Caller {
-    app.caller("test-takeout", DOMAIN, "takeout")
+    app.anonymous().takeout(DOMAIN)
 }
 
 fn persons(ids: &[&str]) -> Value {

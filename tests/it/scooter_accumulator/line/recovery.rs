@@ -83,7 +83,7 @@ async fn spawn(database: &TestDatabase, sandbox: &Sandbox, broker: &Mosquitto) -
 }
 
 fn caller(server: &Server) -> Caller {
-    server.anonymous().below(&format!("{DOMAIN}/internal/v1")).token("test-internal")
+    server.anonymous().internal(DOMAIN)
 }
 
 #[actix_web::test]
