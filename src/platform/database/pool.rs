@@ -255,6 +255,7 @@ fn begin_sql(deadline: Deadline, settings: &DatabaseSettings) -> String {
 fn from_pool(error: DeadpoolError<diesel_async::pooled_connection::PoolError>) -> Error {
     match error {
         DeadpoolError::Timeout(TimeoutType::Wait) => overloaded(),
+        DeadpoolError::Backend(error) => unavailable(error),
         error => unavailable(error),
     }
 }

@@ -211,7 +211,9 @@ impl Poller {
         if !joined || !self.member.positions().is_empty() {
             self.served = Instant::now();
         }
-        if self.served.elapsed() <= self.settings.stall() {
+        // A partition changes hands in two rounds of the group, and is nobody's between them.
+        let rounds = Duration::from_millis(self.settings.session_timeout_ms) * 2;
+        if self.served.elapsed() <= self.settings.stall().max(rounds) {
             return false;
         }
         self.served = Instant::now();

@@ -114,7 +114,7 @@ async fn a_topic_that_was_lost_and_made_again_is_read() {
     let Some(mut broker) = Turn::of_the_broker().await else { return };
     let kafka = broker.kafka().await;
     fill(&kafka, 0, 10);
-    let impatient = let_in(&broker) + "stall_ms = 1000\n";
+    let impatient = let_in(&broker) + "stall_ms = 1000\nsession_timeout_ms = 2000\n";
     let reader = Reader::start(&kafka, &impatient, Recorder::default());
     eventually("all are committed", async || kafka.committed_total() == 40).await;
     broker.kill();
@@ -130,29 +130,4 @@ async fn a_topic_that_was_lost_and_made_again_is_read() {
     assert_eq!(reader.recorder.most_often(), 2, "as often as they were written");
     eventually("its row is well", async || reader.consumer.row().is_ok()).await;
     reader.stop().await;
-}
-
-/// Whoever has no partition, as there are no more, is not taken for one that stands still.
-#[actix_web::test]
-async fn a_member_without_partitions_is_left_alone_while_others_read_them_all() {
-    let Some(broker) = Turn::of_the_broker().await else { return };
-    let kafka = broker.kafka().await;
-    let impatient = let_in(&broker) + "stall_ms = 1000\n";
-    let readers: Vec<Reader> =
-        (0..=PARTITIONS).map(|_| Reader::start(&kafka, &impatient, Recorder::default())).collect();
-    let sum = |series: &str| readers.iter().map(|reader| reader.metric(series)).sum::<f64>();
-    let idle = || readers.iter().filter(|reader| reader.is("kafka_partitions", 0.0)).count();
-    eventually("all partitions are read", async || {
-        idle() == 1 && (sum("kafka_partitions") - f64::from(PARTITIONS)).abs() < 0.5
-    })
-    .await;
-    let recreated = "kafka_consumers_recreated_total{reason=\"stalled\"}";
-    let before = sum(recreated);
-    // Several times as long as it would take to be thought so.
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    assert!((sum(recreated) - before).abs() < 0.5);
-    assert_eq!(idle(), 1);
-    for reader in &readers {
-        reader.stop().await;
-    }
 }
