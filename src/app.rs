@@ -140,13 +140,14 @@ impl App {
             #[cfg(feature = "database")]
             probe: crate::platform::database::Probe::default(),
         });
+        let slow_routes = domains.iter().flat_map(|domain| domain.slow_routes()).collect();
         let mount = mount(domains);
         let document = http::document(&mount);
         let readiness: Arc<dyn ReadinessSource> = process.clone();
         let (http, auth) = (core.http.clone(), &core.auth);
         let state =
             HttpState::new(http, auth, metrics, core.domains.clone(), readiness, &document)?;
-        let state = web::Data::new(state);
+        let state = web::Data::new(state.with_slow_routes(slow_routes));
         Ok(Self { core, process, state, mount, listener, trigger, runtime })
     }
 

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 #[cfg(any(feature = "database", feature = "mqtt"))]
 use std::sync::{Mutex, PoisonError};
-#[cfg(feature = "mqtt")]
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -60,6 +59,11 @@ pub trait Domain: Send + Sync {
     /// The outside services it would call with this configuration, by their names under
     /// `upstreams`.
     fn upstreams(&self, _: &Config) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// Its routes whose answers may take longer than `http.default_timeout_ms`.
+    fn slow_routes(&self) -> Vec<SlowRoute> {
         Vec::new()
     }
 
@@ -145,6 +149,18 @@ impl Platform {
         let opened = super::database::Database::divided(settings, users, &self.metrics, runtime)?;
         *shared = Some(opened.clone());
         Ok(opened.of(self.domain))
+    }
+
+    /// Removes what becomes too old, with the domain's share of the pool, until the process stops. Comes
+    /// last in a start: it is done once.
+    ///
+    /// # Errors
+    /// As [`Platform::database`].
+    #[cfg(feature = "database")]
+    pub fn clean(&self, cleanings: Vec<super::database::Cleaning>) -> Result<()> {
+        let (database, stop) = (self.database()?, self.shutdown.clone());
+        self.runtime.spawn(super::database::clean(database, self.metrics.clone(), cleanings, stop));
+        Ok(())
     }
 
     /// What seals with the configured key.
@@ -324,6 +340,15 @@ impl<T> Clone for Slot<T> {
     }
 }
 
+/// A route whose answer may take longer than `http.default_timeout_ms`: a caller who does not say how long
+/// he waits is given what it needs.
+pub struct SlowRoute {
+    /// Its template, with the domain's prefix.
+    pub route: &'static str,
+    /// How long its answer may take, known once the domain has started.
+    pub needs: Slot<Duration>,
+}
+
 /// A started domain's service, as a handler's argument; 503 `domain_unavailable` before that.
 pub struct Live<T>(pub Arc<T>);
 
@@ -335,7 +360,7 @@ impl<T: 'static> FromRequest for Live<T> {
         let service = request.app_data::<web::Data<Slot<T>>>().and_then(|slot| slot.get().cloned());
         std::future::ready(service.map(Self).ok_or_else(|| {
             Error::unavailable("domain_unavailable", "This service has not started; see /readyz.")
-                .with_retry_after(std::time::Duration::from_secs(5))
+                .with_retry_after(Duration::from_secs(5))
         }))
     }
 }

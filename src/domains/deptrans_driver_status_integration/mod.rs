@@ -146,12 +146,10 @@ impl Deptrans {
         let after = Duration::from_millis(settings.outage_after_ms);
         let watched = database.clone();
         background.spawn(move |stop| Outages::watch(watched, krt, after, stop));
-        let (counted, supply) = (database.clone(), settings.supply.clone());
+        let supply = settings.supply.clone();
         let metrics = self.supply_metrics.clone();
-        background.spawn(move |stop| supply::run(counted, regions, supply, metrics, stop));
-        let days = settings.history_days;
-        background.spawn(move |stop| retention::run(database, days, stop));
-        Ok(())
+        background.spawn(move |stop| supply::run(database, regions, supply, metrics, stop));
+        platform.clean(retention::cleanings(settings.history_days))
     }
 }
 

@@ -118,10 +118,12 @@ impl Domain for FleetCommunications {
                 settings: platform.section(SECTION)?,
                 metrics: self.metrics.clone(),
             });
+            let mut cleanings = conversations::cleanings(&tools.settings.conversations);
+            cleanings.push(mailings::cleaning(tools.settings.recipient_days));
             self.mailings.fill(Mailings::start(Arc::clone(&tools)));
             self.conversations.fill(Conversations::start(tools, platform));
             self.upstreams.fill((parks, feeds));
-            Ok(())
+            platform.clean(cleanings)
         })
     }
 

@@ -15,6 +15,8 @@ pub struct CommunicationsSettings {
     pub schedule_days: u32,
     /// Longest time that one run of a mailing works before other parks have their turn.
     pub mailing_slice_ms: u64,
+    /// How long a mailing's recipients are kept after its end.
+    pub recipient_days: i32,
     /// Conversations and their event streams.
     pub conversations: ConversationSettings,
 }
@@ -36,6 +38,12 @@ impl Section for CommunicationsSettings {
             (1..=30_000).contains(&self.mailing_slice_ms),
             "mailing_slice_ms",
             "must be in 1..=30000",
+        );
+        // Longer than anything of a mailing is tried again in the background.
+        faults.require(
+            (14..=3_650).contains(&self.recipient_days),
+            "recipient_days",
+            "must be in 14..=3650",
         );
         self.conversations.check(faults);
     }

@@ -18,7 +18,6 @@ mod takeout;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
@@ -31,7 +30,7 @@ use self::service::Customers;
 pub(crate) use self::service::fuzz_patch;
 use self::settings::CustomersSettings;
 pub use self::takeout::coverage;
-use self::takeout::{CleanTombstones, EraseCustomers, Erasing, Takeout};
+use self::takeout::{EraseCustomers, Erasing, Takeout};
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::config::{Config, Fault};
 use crate::platform::context::Context;
@@ -46,9 +45,6 @@ use crate::upstreams::personal::Personal;
 
 /// Feature, route prefix and metric label.
 pub const NAME: &str = "fleet-customers";
-
-/// How often tombstones that are too old are looked for.
-const CLEANING: Duration = Duration::from_hours(1);
 
 static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/fleet_customers");
 
@@ -82,18 +78,12 @@ impl FleetCustomers {
             database: database.clone(),
             personal: personal.clone(),
             metrics: self.metrics.clone(),
-            tombstone_days: settings.tombstone_days,
         });
-        let cleaning = Arc::clone(&erasing);
         tasks.handle::<EraseCustomers, _>(move |task| {
             let erasing = Arc::clone(&erasing);
             async move { erasing.erase(task).await }
         });
-        tasks.handle::<CleanTombstones, _>(move |task| {
-            let cleaning = Arc::clone(&cleaning);
-            async move { cleaning.clean(task).await }
-        });
-        tasks.every("fleet_customers tombstones", CLEANING, || CleanTombstones {});
+        platform.clean(vec![takeout::tombstones::cleaning(settings.tombstone_days)])?;
         let (gauge, shutdown) = (self.metrics.oldest_erasure.clone(), platform.shutdown.clone());
         platform.runtime.spawn(takeout::watch(database.clone(), gauge, shutdown));
         self.takeout.fill(Takeout::new(database, tasks, self.metrics.clone()));

@@ -1,6 +1,5 @@
 //! Routes: unpack, call the service, wrap.
 
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, delete, get, patch, post, put};
 use serde::Serialize;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -16,7 +15,7 @@ use super::takeout;
 use crate::platform::domain::Live;
 use crate::platform::error::Result;
 use crate::platform::http::body::Json;
-use crate::platform::http::etag::{IfMatch, IfMatchHeader, etag};
+use crate::platform::http::etag::{IfMatch, IfMatchHeader, created, versioned};
 use crate::platform::http::idempotency::{IdempotencyHeader, IdempotencyKey};
 use crate::platform::http::identity::{Dispatcher, DispatcherHeaders, Internal};
 use crate::platform::http::pagination::{Page, Paging};
@@ -81,22 +80,17 @@ struct Items<T> {
     items: Vec<T>,
 }
 
-fn customer(answer: Answer) -> HttpResponse {
-    HttpResponse::Ok().insert_header(etag(answer.version)).json(answer.view)
+fn customer(answer: &Answer) -> HttpResponse {
+    versioned(answer.version, &answer.view)
 }
 
 fn item<T: ItemKind>(answer: &Versioned<T>) -> HttpResponse {
-    HttpResponse::Ok().insert_header(etag(answer.version)).json(&answer.item)
+    versioned(answer.version, &answer.item)
 }
 
-fn created<T: ItemKind>(answer: &Versioned<T>, collection: &str) -> HttpResponse {
-    HttpResponse::Created()
-        .insert_header(etag(answer.version))
-        .insert_header((
-            LOCATION,
-            format!("{}/{}", collection.trim_end_matches('/'), answer.item.id),
-        ))
-        .json(&answer.item)
+fn item_created<T: ItemKind>(answer: &Versioned<T>, collection: &str) -> HttpResponse {
+    let path = format!("{}/{}", collection.trim_end_matches('/'), answer.item.id);
+    created(path, answer.version, &answer.item)
 }
 
 fn items<T: ItemKind>(answer: Vec<Versioned<T>>) -> HttpResponse {
@@ -116,7 +110,7 @@ async fn find_by_phone(
     body: Json<FindByPhone>,
 ) -> Result<HttpResponse> {
     let Dispatcher { context, park, .. } = dispatcher;
-    Ok(customer(service.0.find_by_phone(&context, &park, &body.value.phone).await?))
+    Ok(customer(&service.0.find_by_phone(&context, &park, &body.value.phone).await?))
 }
 
 /// The park's passengers, newest activity first.
@@ -148,7 +142,7 @@ async fn profile(
     id: Path<PersonalId>,
 ) -> Result<HttpResponse> {
     let Dispatcher { context, park, .. } = dispatcher;
-    Ok(customer(service.0.profile(&context, &park, &id.0).await?))
+    Ok(customer(&service.0.profile(&context, &park, &id.0).await?))
 }
 
 /// Edits the whole record: what is absent is removed.
@@ -165,7 +159,7 @@ async fn replace(
     body: Json<CustomerEdit>,
 ) -> Result<HttpResponse> {
     let Dispatcher { context, park, .. } = dispatcher;
-    Ok(customer(service.0.replace(&context, &park, &id.0, body.value, &if_match.0).await?))
+    Ok(customer(&service.0.replace(&context, &park, &id.0, body.value, &if_match.0).await?))
 }
 
 /// Edits a part, as a JSON merge patch (RFC 7396).
@@ -183,7 +177,7 @@ async fn change(
     body: Json<CustomerPatch>,
 ) -> Result<HttpResponse> {
     let Dispatcher { context, park, .. } = dispatcher;
-    Ok(customer(service.0.patch(&context, &park, &id.0, body.value, &if_match.0).await?))
+    Ok(customer(&service.0.patch(&context, &park, &id.0, body.value, &if_match.0).await?))
 }
 
 /// Deletes a passenger's record with all that hangs on it. Repeating it does no harm.
@@ -227,7 +221,7 @@ macro_rules! item_routes {
             let Dispatcher { context, park, .. } = dispatcher;
             let call = key.guard(&context, Some(&park), &body.bytes);
             let added = service.0.add_item(&context, &park, &id.0, &body.value, call).await?;
-            Ok(created(&added, request.path()))
+            Ok(item_created(&added, request.path()))
         }
 
         #[doc = concat!("Every ", $what, " of a passenger, oldest first.")]

@@ -1,10 +1,9 @@
-//! What is done beside the requests: bookings are ended whose time is over, the product's gauges are
-//! brought up to date, and what is old is removed.
+//! What is done beside the requests: bookings are ended whose time is over, and the product's gauges are
+//! brought up to date.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel::sql_types::{BigInt, Integer};
 use diesel_async::RunQueryDsl;
 
 use super::Tools;
@@ -21,31 +20,6 @@ use crate::platform::shutdown::Shutdown;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Cabinets whose bookings are ended in one transaction.
 const CABINETS: i64 = 50;
-/// Rows removed in one statement, and statements in a round.
-const ROWS: i64 = 1_000;
-const STATEMENTS: usize = 20;
-/// How often old rows are looked for.
-const CLEANING: Duration = Duration::from_mins(10);
-
-/// What is kept for some days, each removed before what it refers to. The last move of an accumulator
-/// stays.
-const CLEAN: [&str; 3] = [
-    "DELETE FROM scooter_accumulator.accumulator_moves WHERE id IN \
-       (SELECT m.id FROM scooter_accumulator.accumulator_moves m \
-        WHERE m.at < now() - make_interval(days => $1) AND EXISTS \
-          (SELECT 1 FROM scooter_accumulator.accumulator_moves l \
-           WHERE l.accumulator_id = m.accumulator_id AND l.id > m.id) ORDER BY m.id LIMIT $2)",
-    "DELETE FROM scooter_accumulator.commands WHERE id IN \
-       (SELECT c.id FROM scooter_accumulator.commands c LEFT JOIN scooter_accumulator.bookings b \
-          ON b.id = c.booking_id WHERE c.issued_at < now() - make_interval(days => $1) \
-        AND c.status NOT IN ('created', 'sent') AND (b.id IS NULL OR b.ended_at IS NOT NULL) \
-        ORDER BY c.issued_at LIMIT $2)",
-    "DELETE FROM scooter_accumulator.bookings WHERE id IN \
-       (SELECT b.id FROM scooter_accumulator.bookings b \
-        WHERE b.ended_at < now() - make_interval(days => $1) AND NOT EXISTS \
-          (SELECT 1 FROM scooter_accumulator.commands c WHERE c.booking_id = b.id) \
-        ORDER BY b.ended_at LIMIT $2)",
-];
 
 /// Runs until the process stops. Every instance does it; what one is at, the others pass over.
 pub async fn run(tools: Arc<Tools>, shutdown: Shutdown) {
@@ -59,7 +33,6 @@ pub async fn run(tools: Arc<Tools>, shutdown: Shutdown) {
         rounds(&shutdown, tools.settings.gauges(), "gauges could not be read", async || {
             measure(&tools).await
         }),
-        rounds(&shutdown, CLEANING, "old rows could not be removed", async || clean(&tools).await),
     );
 }
 
@@ -122,23 +95,5 @@ async fn measure(tools: &Tools) -> Result<()> {
     };
     let figures = tools.database.transaction(&context(), read).await?;
     tools.metrics.show(&figures);
-    Ok(())
-}
-
-async fn clean(tools: &Tools) -> Result<()> {
-    for statement in CLEAN {
-        for _ in 0..STATEMENTS {
-            let work = async |connection: &mut Connection| {
-                let query = diesel::sql_query(statement)
-                    .bind::<Integer, _>(tools.settings.history_days)
-                    .bind::<BigInt, _>(ROWS);
-                Ok(query.prepared().execute(connection).await?)
-            };
-            let removed = tools.database.transaction(&context(), work).await?;
-            if i64::try_from(removed).unwrap_or(0) < ROWS {
-                break;
-            }
-        }
-    }
     Ok(())
 }

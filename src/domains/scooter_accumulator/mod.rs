@@ -4,6 +4,7 @@
 mod accumulators;
 mod bookings;
 mod cabinets;
+mod cleaning;
 mod commands;
 mod events;
 mod execute;
@@ -19,6 +20,7 @@ mod settling;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
@@ -38,7 +40,7 @@ use self::settings::ScooterSettings;
 use crate::platform::config::{Config, Fault};
 use crate::platform::database::Database;
 use crate::platform::database::migrations::Migrations;
-use crate::platform::domain::{Domain, Platform, Slot};
+use crate::platform::domain::{Domain, Platform, Slot, SlowRoute};
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
@@ -57,6 +59,7 @@ pub struct ScooterAccumulator {
     line: Slot<Arc<Line>>,
     commands: Slot<Commands>,
     execution: Slot<Execution>,
+    execution_needs: Slot<Duration>,
     cabinets: Slot<Cabinets>,
     accumulators: Slot<Accumulators>,
     bookings: Slot<Bookings>,
@@ -79,6 +82,7 @@ impl ScooterAccumulator {
             line: Slot::default(),
             commands: Slot::default(),
             execution: Slot::default(),
+            execution_needs: Slot::default(),
             cabinets: Slot::default(),
             accumulators: Slot::default(),
             bookings: Slot::default(),
@@ -153,6 +157,10 @@ impl Domain for ScooterAccumulator {
         true
     }
 
+    fn slow_routes(&self) -> Vec<SlowRoute> {
+        vec![SlowRoute { route: execute::ROUTE, needs: self.execution_needs.clone() }]
+    }
+
     fn check(&self, config: &Config) -> Vec<Fault> {
         config.section::<ScooterSettings>(SECTION).err().unwrap_or_default()
     }
@@ -169,14 +177,16 @@ impl Domain for ScooterAccumulator {
             });
             let line = self.open_line(platform, &tools)?;
             self.commands.fill(Commands::new(Arc::clone(&line)));
+            self.execution_needs.fill(line.settings.execution());
             self.execution.fill(Execution::new(Arc::clone(&line)));
             self.line.fill(line);
             self.cabinets.fill(Cabinets { tools: Arc::clone(&tools) });
             self.accumulators.fill(Accumulators { tools: Arc::clone(&tools) });
             self.bookings.fill(Bookings { tools: Arc::clone(&tools) });
+            let cleanings = cleaning::cleanings(&tools.settings);
             let stop = platform.shutdown.clone();
             platform.background().spawn(move |_| keeping::run(tools, stop));
-            Ok(())
+            platform.clean(cleanings)
         })
     }
 

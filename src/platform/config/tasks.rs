@@ -28,7 +28,7 @@ pub struct TaskSettings {
     /// How long running tasks may go on when the process stops.
     pub stop_ms: u64,
     /// How long dead tasks are kept.
-    pub dead_retention_hours: u64,
+    pub dead_retention_hours: i32,
 }
 
 impl TaskSettings {
@@ -54,12 +54,6 @@ impl TaskSettings {
     #[must_use]
     pub fn stop(&self) -> Duration {
         Duration::from_millis(self.stop_ms)
-    }
-
-    /// How long dead tasks are kept.
-    #[must_use]
-    pub fn dead_retention(&self) -> Duration {
-        Duration::from_secs(self.dead_retention_hours.saturating_mul(3600))
     }
 
     /// Tasks of `queue` that run at once in this process.

@@ -13,7 +13,7 @@ use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Connection, Database, PackedId, Prepare};
+use super::{Cleaning, Connection, Database, PackedId, Prepare};
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind, Result};
@@ -21,8 +21,8 @@ use crate::platform::error::{Error, Kind, Result};
 /// How long an answer is remembered.
 pub const LIFETIME: Duration = Duration::from_hours(24);
 
-/// Rows removed in one statement by the clean-up.
-const CLEANING_BATCH: i64 = 1_000;
+/// How often older ones are looked for.
+const CLEANING: Duration = Duration::from_mins(1);
 
 /// What is told apart in the table beside the call itself.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ const FORGET_EVERYWHERE: &str = "DELETE FROM fleet_platform.idempotency_keys WHE
       ORDER BY scope LIMIT $3 FOR UPDATE)";
 const CLEAN: &str = "DELETE FROM fleet_platform.idempotency_keys WHERE scope IN \
      (SELECT scope FROM fleet_platform.idempotency_keys \
-      WHERE created_at < now() - make_interval(secs => $1) LIMIT $2)";
+      WHERE created_at < now() - make_interval(hours => $1) ORDER BY created_at LIMIT $2)";
 
 impl Database {
     /// Runs `work` in a transaction; under a key, at most once: a repeated call gets the first
@@ -103,30 +103,12 @@ impl Database {
             self.transaction(context, async |connection| recall(connection, &call).await).await?;
         answer.map(serde_json::from_value).transpose().map_err(Error::internal)
     }
+}
 
-    /// Removes answers older than a day, in batches, until none is left or `limit` batches ran;
-    /// returns the rows removed.
-    ///
-    /// # Errors
-    /// Those of [`Database::transaction`].
-    pub async fn clean_idempotency_keys(&self, context: &Context, limit: usize) -> Result<usize> {
-        let mut removed = 0;
-        for _ in 0..limit {
-            let batch = self
-                .transaction(context, async |connection| {
-                    let clean = diesel::sql_query(CLEAN)
-                        .bind::<diesel::sql_types::Double, _>(LIFETIME.as_secs_f64())
-                        .bind::<BigInt, _>(CLEANING_BATCH);
-                    Ok(clean.prepared().execute(connection).await?)
-                })
-                .await?;
-            removed += batch;
-            if batch == 0 {
-                break;
-            }
-        }
-        Ok(removed)
-    }
+/// Forgets answers that are too old.
+pub(super) fn cleaning() -> Cleaning {
+    let hours = i32::try_from(LIFETIME.as_secs() / 3_600).unwrap_or(i32::MAX);
+    Cleaning::by_statement("fleet_platform.idempotency_keys", CLEAN, hours).every(CLEANING)
 }
 
 /// Forgets every answer about (park, subject); part of a deletion.

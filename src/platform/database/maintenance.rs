@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::RunQueryDsl;
 
-use super::Database;
+use super::{Database, clean, idempotency};
 use crate::platform::context::Context;
 use crate::platform::error::Result;
 use crate::platform::shutdown::Shutdown;
@@ -16,8 +16,6 @@ use crate::platform::telemetry::metrics::{IntGaugeVec, Metrics};
 const PERIOD: Duration = Duration::from_mins(1);
 /// One round takes no longer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Cleaning batches in a round: 100 000 rows.
-const CLEANING_BATCHES: usize = 100;
 
 /// From PostgreSQL's own statistics: no table is read.
 const SIZES: &str = "SELECT n.nspname::text AS schema, c.relname::text AS name, \
@@ -42,13 +40,26 @@ struct TableMetrics {
     bytes: IntGaugeVec,
 }
 
-/// Runs until `shutdown`: a round at once, then one a minute. Every instance does it; cleaning
-/// twice does no harm.
+/// Runs until `shutdown`. Every instance does it.
 pub async fn maintain(
     database: Database,
     metrics: Metrics,
     schemas: Vec<&'static str>,
     shutdown: Shutdown,
+) {
+    let cleanings = vec![idempotency::cleaning()];
+    tokio::join!(
+        measure(&database, &metrics, &schemas, &shutdown),
+        clean(database.clone(), metrics.clone(), cleanings, shutdown.clone()),
+    );
+}
+
+/// Measures the tables at once, then once a minute.
+async fn measure(
+    database: &Database,
+    metrics: &Metrics,
+    schemas: &[&'static str],
+    shutdown: &Shutdown,
 ) {
     let labels = ["schema", "table"];
     let sizes = TableMetrics {
@@ -58,7 +69,7 @@ pub async fn maintain(
     let mut pause = PERIOD.mul_f64(0.2 + 0.8 * rand::random::<f64>());
     loop {
         let context = Context::background("maintenance", PATIENCE);
-        if let Err(error) = round(&database, &context, &schemas, &sizes).await {
+        if let Err(error) = round(database, &context, schemas, &sizes).await {
             tracing::warn!(code = error.code(), cause = error.chain(), "maintenance failed");
         }
         if shutdown.wait_or(pause).await {
@@ -74,10 +85,6 @@ async fn round(
     schemas: &[&'static str],
     metrics: &TableMetrics,
 ) -> Result<()> {
-    let removed = database.clean_idempotency_keys(context, CLEANING_BATCHES).await?;
-    if removed > 0 {
-        tracing::info!(removed, "forgot old idempotency keys");
-    }
     let tables: Vec<TableSize> = database
         .transaction(context, async |connection| {
             let query = diesel::sql_query(SIZES).bind::<Array<Text>, _>(schemas);

@@ -2,15 +2,17 @@
 //! own list of applied migrations stands. So processes with different domains can share a database
 //! or have one each.
 
+use std::time::Duration;
+
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connector::Purpose;
-use super::error::CONTENDED;
 use super::{Connection, Database};
+use crate::platform::context::Deadline;
 use crate::platform::error::{Error, Result};
 
 static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/platform");
@@ -18,11 +20,19 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/platform");
 /// The platform's own tables.
 pub const PLATFORM: Migrations = Migrations { schema: "fleet_platform", embedded: &EMBEDDED };
 
-/// How long a process waits for another that migrates.
-const LOCK_PATIENCE: &str = "60s";
+/// How long a process waits for another that migrates, and how often it looks.
+const LOCK_PATIENCE: Duration = Duration::from_mins(1);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Held while migrating, so that of several instances that start together one migrates.
 const ADVISORY_LOCK: i64 = 0x666c_6565_7400;
+
+/// Indices that were being built beside those who write when that broke off: they are built again.
+/// Those of a REINDEX are somebody else's.
+const HALF_BUILT: &str = "SELECT format('DROP INDEX %I.%I', n.nspname, c.relname) AS sql \
+     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+     JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1 AND NOT i.indisvalid AND c.relname !~ '_cc(new|old)[0-9]*$'";
 
 /// The migrations of one schema.
 #[derive(Clone, Copy)]
@@ -109,23 +119,16 @@ impl Database {
     ) -> Result<usize> {
         let mut connection = self.connect_aside(Purpose::Migration).await?;
         let schema = migrations.schema;
-        let lock = format!(
-            "SET lock_timeout = '{LOCK_PATIENCE}'; SELECT pg_advisory_lock({ADVISORY_LOCK})"
-        );
-        connection.batch_execute(&lock).await.map_err(|error| match Error::from(error) {
-            error if error.code() == CONTENDED => {
-                let detail = "Another process has been migrating for a minute.";
-                Error::unavailable("migration_in_progress", detail).with_source(error)
-            }
-            error => error,
-        })?;
+        lock(&mut connection).await?;
         connection
             .batch_execute(&format!(
-                "SET lock_timeout = {}; CREATE SCHEMA IF NOT EXISTS {schema}; \
-                 SET search_path = {schema}",
-                self.0.settings.lock_timeout_ms
+                "CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path = {schema}"
             ))
             .await?;
+        let half_built = diesel::sql_query(HALF_BUILT).bind::<Text, _>(schema);
+        for index in half_built.load::<Statement>(&mut connection).await? {
+            connection.batch_execute(&index.sql).await?;
+        }
         // The harness blocks; it needs the multi-thread runtime, which the server's workers are
         // not. The lock goes with the connection.
         let run = self.runtime().spawn(async move {
@@ -135,6 +138,33 @@ impl Database {
         });
         run.await.map_err(Error::internal)?
     }
+}
+
+/// Looks again and again rather than waits in PostgreSQL: whoever builds an index beside those who write
+/// waits for all statements that are under way, and a waiting one would wait for it in turn.
+async fn lock(connection: &mut Connection) -> Result<()> {
+    let patience = Deadline::after(LOCK_PATIENCE);
+    loop {
+        let lock = diesel::select(
+            diesel::dsl::sql::<Bool>("pg_try_advisory_lock(")
+                .bind::<BigInt, _>(ADVISORY_LOCK)
+                .sql(")"),
+        );
+        if lock.get_result(connection).await? {
+            return Ok(());
+        }
+        if patience.has_passed() {
+            let detail = "Another process has been migrating for a minute.";
+            return Err(Error::unavailable("migration_in_progress", detail));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Statement {
+    #[diesel(sql_type = Text)]
+    sql: String,
 }
 
 #[derive(diesel::QueryableByName)]

@@ -8,6 +8,7 @@
 //!   while the one before is under way.
 
 mod batching;
+mod cleaning;
 mod connector;
 mod error;
 mod follow;
@@ -26,6 +27,7 @@ mod shares;
 mod statement;
 
 pub use batching::BatchedStatement;
+pub use cleaning::{Cleaning, clean};
 pub use follow::Follower;
 pub use json::Json;
 pub use listen::{Signal, Subscription};

@@ -3,15 +3,26 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{ETAG, HeaderName};
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::http::header::{ETAG, HeaderName, LOCATION};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use serde::Serialize;
 
 use crate::platform::conditions::ExpectedVersion;
 use crate::platform::error::{Error, Result};
 
+/// The answer that shows what people edit, with its version.
+pub fn versioned(version: i32, shown: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok().insert_header(etag(version)).json(shown)
+}
+
+/// The answer to whoever made such a thing: where it is, and its version.
+pub fn created(location: String, version: i32, made: &impl Serialize) -> HttpResponse {
+    let mut answer = HttpResponse::Created();
+    answer.insert_header(etag(version)).insert_header((LOCATION, location)).json(made)
+}
+
 /// The `ETag` header of a version.
-#[must_use]
-pub fn etag(version: i32) -> (HeaderName, String) {
+fn etag(version: i32) -> (HeaderName, String) {
     (ETAG, format!("\"v{version}\""))
 }
 

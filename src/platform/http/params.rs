@@ -24,6 +24,21 @@ impl<T: DeserializeOwned + 'static> FromRequest for Path<T> {
     }
 }
 
+impl<T: PartialEq> Path<T> {
+    /// A body that is written to the path may name its own id: this one.
+    ///
+    /// # Errors
+    /// 400 at `/id`.
+    pub fn must_be(&self, named: Option<&T>) -> Result<()> {
+        match named {
+            Some(named) if *named != self.0 => {
+                Err(Error::invalid("/id", "must be the id in the path"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Query parameters; unknown ones are refused where the type says so.
 pub struct Query<T>(pub T);
 

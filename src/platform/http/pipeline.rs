@@ -78,7 +78,8 @@ async fn run(
 ) -> Result<ServiceResponse<BoxBody>> {
     // Probes and scrapes are answered however much there is to do.
     let permit = if state.is_service_route(&meta.route) { None } else { Some(admit(state, meta)) };
-    let admitted = permit.transpose().and_then(|permit| Ok((permit, deadline(state, &request)?)));
+    let admitted =
+        permit.transpose().and_then(|permit| Ok((permit, deadline(state, meta, &request)?)));
     let (_permit, deadline) = match admitted {
         Ok(admitted) => admitted,
         Err(error) => return Ok(request.error_response(error)),
@@ -103,11 +104,11 @@ fn admit<'a>(state: &'a HttpState, meta: &RequestMeta) -> Result<Permit<'a>> {
     })
 }
 
-/// The caller's patience, bounded by the configuration.
-fn deadline(state: &HttpState, request: &ServiceRequest) -> Result<Deadline> {
+/// The caller's patience, bounded by the configuration; of one who names none, the route's time.
+fn deadline(state: &HttpState, meta: &RequestMeta, request: &ServiceRequest) -> Result<Deadline> {
     let settings = &state.settings;
     let Some(value) = headers::single(request.headers(), TIMEOUT_HEADER)? else {
-        return Ok(Deadline::after(settings.default_timeout()));
+        return Ok(Deadline::after(state.default_timeout(&meta.route)));
     };
     patience(value)
         .map(|patience| Deadline::after(patience.min(settings.max_timeout())))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::web;
 use utoipa::openapi;
@@ -13,6 +14,7 @@ use super::metrics::HttpMetrics;
 use super::permit::Places;
 use crate::platform::config::auth::AuthSettings;
 use crate::platform::config::http::HttpSettings;
+use crate::platform::domain::SlowRoute;
 use crate::platform::readiness::ReadinessSource;
 use crate::platform::telemetry::metrics::Metrics;
 
@@ -35,6 +37,7 @@ pub struct HttpState {
     pub(super) openapi: web::Bytes,
     pub(super) allow: AllowTable,
     pub(super) places: Places,
+    slow_routes: Vec<SlowRoute>,
     stopping: AtomicBool,
 }
 
@@ -62,8 +65,22 @@ impl HttpState {
             registry,
             domains,
             readiness,
+            slow_routes: Vec::new(),
             stopping: AtomicBool::new(false),
         })
+    }
+
+    /// The same, with routes that need more than the default time.
+    #[must_use]
+    pub fn with_slow_routes(self, slow_routes: Vec<SlowRoute>) -> Self {
+        Self { slow_routes, ..self }
+    }
+
+    /// The time of a request whose caller names none.
+    pub(super) fn default_timeout(&self, route: &str) -> Duration {
+        let slow = self.slow_routes.iter().find(|slow| slow.route == route);
+        let needs = slow.and_then(|slow| slow.needs.get()).map_or(Duration::ZERO, |needs| **needs);
+        self.settings.default_timeout().max(needs).min(self.settings.max_timeout())
     }
 
     /// From now on `/readyz` says that the process stops.

@@ -7,15 +7,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Double, Nullable, SmallInt, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, SmallInt, Text};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use futures_util::FutureExt;
 
 use super::fronts::Tags;
 use super::registry::Queue;
 use super::task::PRIORITIES;
 use super::{Inner, WAKE_UPS};
 use crate::platform::context::Context;
-use crate::platform::database::{Connection, Signal};
+use crate::platform::database::{Cleaning, Connection, Signal};
 use crate::platform::error::Result;
 
 /// One step takes no longer.
@@ -27,7 +28,6 @@ const MOST_BATCHES: usize = 100;
 /// Looks from the very start take at most this share of the time, as one in so many.
 const SHARE: u32 = 100;
 const SAMPLE_EVERY: Duration = Duration::from_secs(15);
-const CLEAN_EVERY: Duration = Duration::from_mins(5);
 /// Rows of one queue that are counted.
 const MOST_COUNTED: i64 = 50_000;
 /// The first pause between rounds; it doubles up to `tasks.poll_ms`.
@@ -77,7 +77,7 @@ const FRONT: &str = "SELECT COALESCE((SELECT t.tag FROM task_queue.tasks t \
 
 const CLEAN: &str = "DELETE FROM task_queue.tasks WHERE ctid = ANY(ARRAY(\
      SELECT ctid FROM task_queue.tasks \
-     WHERE state = 'dead' AND died_at < clock_timestamp() - make_interval(secs => $1) \
+     WHERE state = 'dead' AND died_at < clock_timestamp() - make_interval(hours => $1) \
      LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 /// As with the workers' statements: what the table held when statistics were made says nothing of
@@ -150,7 +150,6 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     let mut keeper = Keeper {
         rescue: Turn::every(inner.settings.heartbeat()),
         sample: Turn::every(SAMPLE_EVERY),
-        clean: Turn::every(CLEAN_EVERY),
         full_looks: BTreeMap::new(),
         inner,
     };
@@ -181,11 +180,23 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     }
 }
 
+/// Removes tasks that were dead for so long.
+pub(super) fn cleaning(hours: i32) -> Cleaning {
+    Cleaning::by("task_queue.tasks", move |connection, limit| {
+        remove_dead(connection, hours, limit).boxed()
+    })
+}
+
+async fn remove_dead(connection: &mut Connection, hours: i32, limit: i64) -> Result<usize> {
+    connection.batch_execute(PLANNER).await?;
+    let clean = diesel::sql_query(CLEAN).bind::<Integer, _>(hours).bind::<BigInt, _>(limit);
+    Ok(clean.execute(connection).await?)
+}
+
 struct Keeper {
     inner: Arc<Inner>,
     rescue: Turn,
     sample: Turn,
-    clean: Turn,
     /// When each queue may be looked at from its very start again.
     full_looks: BTreeMap<&'static str, Instant>,
 }
@@ -205,9 +216,6 @@ impl Keeper {
         }
         if self.sample.has_come() {
             self.sample(&queues).await?;
-        }
-        if self.clean.has_come() {
-            self.clean().await?;
         }
         Ok(busy)
     }
@@ -305,29 +313,6 @@ impl Keeper {
         queue.fronts.note(found);
         if found.iter().zip(before).any(|(found, before)| *found < before) {
             queue.wake();
-        }
-        Ok(())
-    }
-
-    async fn clean(&self) -> Result<()> {
-        let mut removed = 0;
-        for _ in 0..MOST_BATCHES {
-            let retention = self.inner.settings.dead_retention().as_secs_f64();
-            let batch = self
-                .step(async |connection| {
-                    let clean = diesel::sql_query(CLEAN)
-                        .bind::<Double, _>(retention)
-                        .bind::<BigInt, _>(BATCH);
-                    clean.execute(connection).await
-                })
-                .await?;
-            removed += batch;
-            if batch == 0 {
-                break;
-            }
-        }
-        if removed > 0 {
-            tracing::info!(removed, "removed tasks that were dead for long");
         }
         Ok(())
     }

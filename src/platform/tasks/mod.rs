@@ -48,8 +48,8 @@ use self::enqueue::Seen;
 use self::metrics::TaskMetrics;
 use self::registry::{Handler, Registry};
 use crate::platform::config::tasks::TaskSettings;
-use crate::platform::database::Database;
 use crate::platform::database::migrations::Migrations;
+use crate::platform::database::{Database, clean};
 use crate::platform::error::Error;
 use crate::platform::shutdown::Shutdown;
 use crate::platform::telemetry::metrics::Metrics;
@@ -73,6 +73,8 @@ struct Inner {
     database: Database,
     settings: TaskSettings,
     metrics: TaskMetrics,
+    /// Where cleaning registers its own.
+    process_metrics: Metrics,
     shutdown: Shutdown,
     runtime: Handle,
     registry: Registry,
@@ -101,6 +103,7 @@ impl Tasks {
             database,
             settings,
             metrics: TaskMetrics::register(metrics),
+            process_metrics: metrics.clone(),
             shutdown,
             runtime,
             registry: Registry::default(),
@@ -150,6 +153,12 @@ impl Tasks {
             runner::start(&self.0);
             self.0.runtime.spawn(keeper::keep(Arc::clone(&self.0)));
             self.0.runtime.spawn(keeper::listen(Arc::clone(&self.0)));
+            self.0.runtime.spawn(clean(
+                self.0.database.clone(),
+                self.0.process_metrics.clone(),
+                vec![keeper::cleaning(self.0.settings.dead_retention_hours)],
+                self.0.shutdown.clone(),
+            ));
         });
     }
 }

@@ -44,6 +44,7 @@ pub struct Site {
     /// Away while it is killed and started again.
     broker: RefCell<Option<Mosquitto>>,
     section: String,
+    settings: &'static str,
     sandbox: Sandbox,
     pub database: TestDatabase,
     /// Between the processes and the database.
@@ -56,16 +57,24 @@ pub struct Site {
 }
 
 impl Site {
-    /// So many processes, cabinets that have told what they have, and nobody at work.
+    /// So many processes, cabinets that have told what they have, and technicians who act when doors
+    /// open.
     pub async fn of(processes: usize) -> Self {
+        let habit = Habit { acts: true, after_ms: 30, ..Habit::default() };
+        Self::with(processes, SETTINGS, habit).await
+    }
+
+    /// The same with other settings and technicians.
+    pub async fn with(processes: usize, settings: &'static str, habit: Habit) -> Self {
         let database = TestDatabase::create();
         let broker = Mosquitto::start(&CABINETS).await;
         let sandbox = start_sandbox();
         let password = "{cabinet_id}-secret".to_owned();
         sandbox.cabinets().use_broker(Broker { url: broker.url(), password });
-        sandbox.cabinets().set_habit(Habit { acts: true, after_ms: 30, ..Habit::default() });
+        sandbox.cabinets().set_habit(habit);
         let mut site = Self {
             section: broker.section(),
+            settings,
             broker: RefCell::new(Some(broker)),
             sandbox,
             proxy: Proxy::start(host_and_port(&database.url()).1),
@@ -97,7 +106,7 @@ impl Site {
     /// One more, under further variables; it need not be ready yet.
     pub fn spawn_under(&self, env: &[(&str, &str)]) -> Server {
         let url = self.proxy.in_front_of(&self.database.url());
-        let config = configuration_at(&url, &self.sandbox, &self.section) + SETTINGS;
+        let config = configuration_at(&url, &self.sandbox, &self.section) + self.settings;
         let env: Vec<_> = env.iter().copied().chain([("FLEET__DOMAINS", DOMAIN)]).collect();
         Server::spawn(&config, &env)
     }
@@ -106,6 +115,19 @@ impl Site {
     pub fn enlist(&self, server: Server) {
         self.roots.borrow_mut().push(server.anonymous().internal(DOMAIN));
         self.servers.borrow_mut().push(server);
+    }
+
+    pub fn cabinets(&self) -> &[Cabinet] {
+        &self.cabinets
+    }
+
+    /// Kills the broker, with all that it has, and starts it again.
+    pub async fn restart_broker(&self, away: Duration) {
+        let mut broker = self.broker.take().expect("nobody else is at it");
+        broker.kill();
+        tokio::time::sleep(away).await;
+        broker.start_again().await;
+        self.broker.replace(Some(broker));
     }
 
     /// Kills a process and starts another.
@@ -212,11 +234,8 @@ impl Site {
                     self.replace(run.random.random_range(0..processes));
                 }
                 2 => {
-                    let mut broker = self.broker.take().unwrap();
-                    broker.kill();
-                    run.pause(0, 400).await;
-                    broker.start_again().await;
-                    self.broker.replace(Some(broker));
+                    let away = run.random.random_range(0..=400);
+                    self.restart_broker(Duration::from_millis(away)).await;
                 }
                 3 => {
                     cabinet.cut();

@@ -17,3 +17,4 @@ mod steps;
 mod stops;
 mod storms;
 mod tenants;
+mod walk;

@@ -134,6 +134,36 @@ async fn processes_that_migrate_at_the_same_time_all_succeed_and_apply_once() {
     }
 }
 
+#[actix_web::test]
+async fn an_index_whose_building_broke_off_is_built_again() {
+    const SCHEMA: &str = "fleet_communications";
+    let test = TestDatabase::create();
+    let state = "SELECT count(*) FROM pg_index WHERE indisvalid AND NOT indisunique \
+         AND indexrelid = to_regclass('fleet_communications.messages_created')";
+    assert_eq!(test.count(state).await, 1);
+    let undo = "DROP INDEX fleet_communications.messages_created; \
+         DELETE FROM fleet_communications.__diesel_schema_migrations \
+           WHERE version = '20261126000003'; \
+         INSERT INTO fleet_communications.conversations VALUES ('p', 'd', 2, 2, 0); \
+         INSERT INTO fleet_communications.messages (park_id, contractor_id, seq, id, to_park, text, created_at) \
+           SELECT 'p', 'd', n, gen_random_uuid(), true, 'x', now() FROM generate_series(1, 2) n";
+    test.execute(undo).await;
+    // No two are to be of one time: it breaks off, and leaves what is half built.
+    let broken = "CREATE UNIQUE INDEX CONCURRENTLY messages_created \
+         ON fleet_communications.messages (created_at)";
+    test.connect().await.batch_execute(broken).await.unwrap_err();
+    let left = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(test.count(left).await, 1);
+
+    let runtime = Runtime::new().unwrap();
+    let database = open(&test.url(), &runtime);
+    let migrations = schemas().into_iter().find(|migrations| migrations.schema == SCHEMA);
+    assert_eq!(database.migrate(migrations.expect("its schema")).await.unwrap(), 1);
+    assert_eq!(test.count(left).await, 0);
+    assert_eq!(test.count(state).await, 1);
+    runtime.shutdown_background();
+}
+
 #[test]
 fn every_migration_can_be_undone() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");

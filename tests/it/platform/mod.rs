@@ -3,6 +3,7 @@
 mod auth;
 mod batching;
 mod bulkheads;
+mod cleaning;
 mod configuration;
 mod database_failures;
 mod deadlines;

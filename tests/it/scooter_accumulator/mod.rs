@@ -110,7 +110,7 @@ impl World {
 }
 
 /// Each counts what must not be.
-const INVARIANTS: [(&str, &str); 5] = [
+pub const INVARIANTS: [(&str, &str); 5] = [
     (
         "the last move of an accumulator leads to where it is",
         "SELECT count(*) FROM scooter_accumulator.accumulators a LEFT JOIN LATERAL \

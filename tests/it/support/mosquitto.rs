@@ -80,7 +80,7 @@ impl Mosquitto {
         let mut text = format!(
             "listener {port} 127.0.0.1\nset_tcp_nodelay true\nallow_anonymous false\n\
              password_file {}\nacl_file {}\npersistence false\nlog_dest stderr\nlog_type all\n\
-             max_queued_messages 20000\n",
+             max_queued_messages 100000\n",
             users.display(),
             access.display()
         );

@@ -14,8 +14,6 @@ pub struct FeedsMetrics {
     statuses: FeedMetrics,
     /// Rows that got a new number because profiles of their licence changed.
     pub renumbered: IntCounterVec,
-    /// Tombstones that were removed.
-    pub forgotten: IntCounterVec,
 }
 
 /// Of one feed.
@@ -53,16 +51,14 @@ impl FeedsMetrics {
         Self {
             bindings: of(Feed::Bindings),
             statuses: of(Feed::Statuses),
-            renumbered: from_zero(metrics.counters(
-                "deptrans_feed_renumbered_total",
-                "Items that come again because profiles of their licence changed",
-                &["feed"],
-            ), &feeds),
-            forgotten: from_zero(metrics.counters(
-                "deptrans_feed_tombstones_forgotten_total",
-                "Tombstones that were removed: a poller from before them reads everything again",
-                &["feed"],
-            ), &feeds),
+            renumbered: from_zero(
+                metrics.counters(
+                    "deptrans_feed_renumbered_total",
+                    "Items that come again because profiles of their licence changed",
+                    &["feed"],
+                ),
+                &feeds,
+            ),
         }
     }
 

@@ -70,13 +70,7 @@ impl Feeds {
         let (kept, look) = (Arc::clone(&heads), settings.look());
         let (pool, stop) = (database.clone(), platform.shutdown.clone());
         platform.runtime.spawn(async move { pool.follow(&*kept, look, &stop).await });
-        platform.runtime.spawn(tombstones::forget(
-            database.clone(),
-            settings.tombstone_days,
-            settings.clean(),
-            metrics.clone(),
-            platform.shutdown.clone(),
-        ));
+        platform.clean(tombstones::cleanings(settings))?;
         platform.runtime.spawn(profiles::follow(
             database.clone(),
             directory.clone(),

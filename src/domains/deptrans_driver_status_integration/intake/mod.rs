@@ -65,8 +65,7 @@ impl Intake {
             topic: kafka.topic,
         };
         let consumer = platform.consume(Arc::new(events))?;
-        let (cleaned, settings) = (database.clone(), settings.clone());
-        platform.background().spawn(|stop| cleaning::run(cleaned, settings, stop));
+        platform.clean(cleaning::cleanings(settings))?;
         Ok(Self { database, metrics, consumer })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `routes` (thin) → `service` (rules) → `store` (SQL). Every message and read mark is an event of its
 //! park, numbered without gaps: `events` reads them, `stream` sends them to a dispatcher's browser,
-//! `hub` wakes the streams. `push` and `cleaning` are background tasks. Reasons stand in
+//! `hub` wakes the streams. `push` is a background task; `cleaning` removes what is old. Reasons stand in
 //! `docs/decisions/conversations.md`.
 
 mod cleaning;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use self::cleaning::CleanEvents;
+pub(super) use self::cleaning::cleanings;
 use self::hub::Hub;
 use self::push::{Push, PushMessage};
 pub(super) use self::settings::ConversationSettings;
@@ -49,13 +49,6 @@ impl Conversations {
             metrics: tools.metrics.clone(),
         };
         tools.tasks.handle::<PushMessage, _>(move |running| push.clone().run(running));
-
-        let days = i32::try_from(settings.event_days).unwrap_or(i32::MAX);
-        let cleaned = database.clone();
-        tools
-            .tasks
-            .handle::<CleanEvents, _>(move |running| cleaning::run(cleaned.clone(), days, running));
-        tools.tasks.every("fleet_communications_clean_events", cleaning::EVERY, || CleanEvents {});
 
         platform.metrics.limit("fleet_communications_event_streams", settings.max_streams);
         let hub = Hub::new(settings, tools.metrics.streams.clone());

@@ -21,7 +21,9 @@ pub struct ConversationSettings {
     /// A stream is closed after this; its client comes back, through the auth proxy again.
     pub stream_max_ms: u64,
     /// How long events are kept for streams that resume.
-    pub event_days: u32,
+    pub event_days: i32,
+    /// How long messages are kept.
+    pub message_days: i32,
 }
 
 impl ConversationSettings {
@@ -55,5 +57,11 @@ impl ConversationSettings {
             "1000..=86400000",
         );
         within((1..=90).contains(&self.event_days), "event_days", "1..=90");
+        // Events tell of messages: those are there as long as these.
+        within(
+            self.message_days > self.event_days && self.message_days <= 3_650,
+            "message_days",
+            "event_days+1..=3650",
+        );
     }
 }

@@ -1,6 +1,5 @@
 //! Routes: unpack, call the service, wrap.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, delete, get, post, put};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -10,11 +9,10 @@ use super::model::{
     TemplateEdit, TemplateView,
 };
 use super::service::{Asker, Mailings};
-use super::templates::Versioned;
 use crate::platform::domain::Live;
 use crate::platform::error::Result;
 use crate::platform::http::body::Json;
-use crate::platform::http::etag::{IfMatch, IfMatchHeader, etag};
+use crate::platform::http::etag::{IfMatch, IfMatchHeader, created, versioned};
 use crate::platform::http::idempotency::{IdempotencyHeader, IdempotencyKey};
 use crate::platform::http::identity::{Dispatcher, DispatcherHeaders};
 use crate::platform::http::pagination::{Page, Paging};
@@ -149,7 +147,8 @@ async fn cancel(
 }
 
 /// Goes on with a mailing that failed, where it stopped: whoever has the message does not get it
-/// again. Otherwise 409 `mailing_not_failed`.
+/// again. Otherwise 409 `mailing_not_failed`; 409 `mailing_closed` when it ended so long ago that its
+/// recipients are not kept any more.
 #[utoipa::path(operation_id = "mailings_retry", tag = "fleet-communications",
     params(DispatcherHeaders, MailingPath),
     responses((status = 202, body = MailingView, description = "It goes on"), StateProblems))]
@@ -160,16 +159,6 @@ async fn retry(
     id: Path<OpaqueId>,
 ) -> Result<HttpResponse> {
     Ok(HttpResponse::Accepted().json(service.0.retry(&dispatcher.into(), id.0.as_str()).await?))
-}
-
-fn template_answer(status: StatusCode, saved: &Versioned) -> HttpResponse {
-    let location = format!("{TEMPLATES}/{}", saved.view.id);
-    let mut answer = HttpResponse::build(status);
-    answer.insert_header(etag(saved.version));
-    if status == StatusCode::CREATED {
-        answer.insert_header((LOCATION, location));
-    }
-    answer.json(&saved.view)
 }
 
 /// Saves a template.
@@ -187,7 +176,8 @@ async fn save_template(
     let asker: Asker = dispatcher.into();
     let call = key.guard(&asker.context, Some(&asker.park), &body.bytes);
     let saved = service.0.save_template(&asker, &body.value, call).await?;
-    Ok(template_answer(StatusCode::CREATED, &saved))
+    let location = format!("{TEMPLATES}/{}", saved.view.id);
+    Ok(created(location, saved.version, &saved.view))
 }
 
 /// The park's templates, newest first.
@@ -217,7 +207,7 @@ async fn template(
     id: Path<OpaqueId>,
 ) -> Result<HttpResponse> {
     let saved = service.0.template(&dispatcher.into(), id.0.as_str()).await?;
-    Ok(template_answer(StatusCode::OK, &saved))
+    Ok(versioned(saved.version, &saved.view))
 }
 
 /// Edits a template. Mailings that were ordered keep what they have.
@@ -235,7 +225,7 @@ async fn edit_template(
 ) -> Result<HttpResponse> {
     let asker = dispatcher.into();
     let saved = service.0.edit_template(&asker, id.0.as_str(), &body.value, &if_match.0).await?;
-    Ok(template_answer(StatusCode::OK, &saved))
+    Ok(versioned(saved.version, &saved.view))
 }
 
 /// Deletes a template; the history of its mailings stays. Repeating it does no harm.

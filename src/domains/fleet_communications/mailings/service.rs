@@ -157,6 +157,10 @@ impl Mailings {
                 let detail = "Only a mailing that failed can be sent again.";
                 return Err(Error::new(Kind::Conflict, "mailing_not_failed", detail));
             }
+            if self.is_closed(connection, &row).await? {
+                let detail = "It ended too long ago: its recipients are not kept any more.";
+                return Err(Error::new(Kind::Conflict, "mailing_closed", detail));
+            }
             let status = MailingStatus::Sending;
             store::set_status(connection, &asker.park, id, status, None).await?;
             let task = SendMailing::task(&asker.park, id);
@@ -186,6 +190,13 @@ impl Mailings {
         }
     }
 
+    /// Whether nothing of a mailing can be sent any more, for its recipients may be gone.
+    async fn is_closed(&self, connection: &mut Connection, row: &MailingRow) -> Result<bool> {
+        let days = i64::from(self.tools.settings.recipient_days);
+        let kept = SignedDuration::from_hours(24 * days);
+        Ok(row.is_closed(store::now(connection).await?, kept))
+    }
+
     /// Stops what has not gone out and enqueues what takes the rest back, also when it was stopped
     /// before: the task of then may have been given up. How many it stopped, if it did.
     async fn stop(
@@ -204,7 +215,8 @@ impl Mailings {
         }
         let tasks = &self.tools.tasks;
         // The sender, if it still lives, sees the cancellation; one that was given up left a chunk.
-        if chunks::in_flight(connection, key).await?.is_some() {
+        let is_left = chunks::in_flight(connection, key).await?.is_some();
+        if is_left && !self.is_closed(connection, &row).await? {
             tasks.enqueue(connection, &asker.context, SendMailing::task(park, id)).await?;
         }
         if chunks::to_recall(connection, key).await?.is_some() {

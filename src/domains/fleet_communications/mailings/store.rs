@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
 
 use super::audience::Position;
@@ -52,6 +52,9 @@ pub(super) struct MailingRow {
     recalled: i64,
     #[diesel(sql_type = Nullable<Text>)]
     error: Option<String>,
+    /// When the last of its recipients was removed.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    recipients_removed_at: Option<SqlTimestamp>,
 }
 
 /// The columns of a [`MailingRow`].
@@ -59,7 +62,7 @@ macro_rules! mailing_columns {
     () => {
         "id, template_id, created_at, created_by, status::text AS status, send_at, finished_at, \
          message, next_chunk, next_page, selected_at, selected, sent, failed, skipped, \
-         recalled, error"
+         recalled, error, recipients_removed_at"
     };
 }
 
@@ -82,6 +85,13 @@ impl MailingRow {
     pub fn due_at(&self) -> Timestamp {
         let created_at = self.created_at.to_jiff();
         self.send_at.map_or(created_at, |send_at| send_at.to_jiff().max(created_at))
+    }
+
+    /// Whether recipients of such a mailing may be removed already, when they are kept for so long after
+    /// its end.
+    pub fn is_closed(&self, now: Timestamp, kept: SignedDuration) -> bool {
+        self.recipients_removed_at.is_some()
+            || self.finished_at.is_some_and(|at| now.duration_since(at.to_jiff()) >= kept)
     }
 
     pub fn position(&self) -> HistoryPosition {

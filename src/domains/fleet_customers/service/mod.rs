@@ -104,7 +104,7 @@ impl Customers {
         let park = PackedId::new(park.as_str());
         let (rows, more) = self
             .database
-            .transaction(context, async |connection| {
+            .statement(context, async |connection| {
                 store::list(connection, &park, after, limit as usize).await
             })
             .await?;
@@ -333,9 +333,8 @@ impl Customers {
             }
             keys => {
                 let keys: Vec<_> = keys.iter().map(packed).collect();
-                let read =
-                    async |connection: &mut Connection| store::read_many(connection, &keys).await;
-                self.database.transaction(context, read).await?
+                let read = async |connection: &_| store::read_many(connection, &keys).await;
+                self.database.statement(context, read).await?
             }
         };
         self.metrics.retrieved.inc();

@@ -60,7 +60,7 @@ const PAGE_BYTES: usize = 4 << 20;
 
 /// A page of a park's customers, newest activity first: up to `limit`, and whether more follow.
 pub async fn list(
-    connection: &mut Connection,
+    connection: &Connection,
     park: &PackedId,
     mut after: Option<ListPosition>,
     limit: usize,
@@ -87,14 +87,14 @@ pub async fn list(
 }
 
 async fn list_rows(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &PackedId,
     after: Option<ListPosition>,
     limit: i64,
 ) -> Result<Vec<CustomerRow>> {
     let Some((at, phone)) = after else {
-        return Ok(FirstPage { park, limit }.load(connection).await?);
+        return Ok(FirstPage { park, limit }.load(&mut connection).await?);
     };
     let (at, phone) = (at.0.to_diesel(), PackedId::new(&phone));
-    Ok(NextPage { park, day: at, at, phone: &phone, limit }.load(connection).await?)
+    Ok(NextPage { park, day: at, at, phone: &phone, limit }.load(&mut connection).await?)
 }

@@ -64,6 +64,6 @@ async fn read(mut connection: &Connection, keys: &[Key]) -> QueryResult<Vec<Opti
 }
 
 /// Reads up to 500 customers in one statement, in the order of `keys`; those missing are left out.
-pub async fn read_many(connection: &mut Connection, keys: &[Key]) -> Result<Vec<CustomerRow>> {
+pub async fn read_many(connection: &Connection, keys: &[Key]) -> Result<Vec<CustomerRow>> {
     Ok(read(connection, keys).await?.into_iter().flatten().collect())
 }

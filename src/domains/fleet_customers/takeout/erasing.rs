@@ -1,4 +1,4 @@
-//! The tasks: an erasure, step by step, and the cleaning of tombstones.
+//! The task: an erasure, step by step.
 //!
 //! Each step is a transaction that begins with the fence and leaves in the tables what the next one, or
 //! another worker, goes on from. `personal` is asked between two of them, which may happen twice: to
@@ -22,9 +22,6 @@ const BATCHES: usize = 20;
 /// Tries to set tombstones in one attempt: upserts under way may be slow, and other erasures at it.
 const GATE_TRIES: usize = 5;
 const GATE_PAUSE: Duration = Duration::from_millis(100);
-/// Tombstones removed in one transaction, and transactions in one slice.
-const CLEANING_BATCH: i64 = 1_000;
-const CLEANING_BATCHES: usize = 100;
 
 /// Erases the persons of a request. Whose request it is and whom it is about stand in the tables.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,22 +37,11 @@ impl Task for EraseCustomers {
     const TIME_LIMIT: Duration = Duration::from_mins(2);
 }
 
-/// Removes tombstones that no late event can meet any more.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in super::super) struct CleanTombstones {}
-
-impl Task for CleanTombstones {
-    const KIND: &'static str = "fleet_customers.clean_tombstones";
-    const QUEUE: &'static str = "fleet_customers";
-}
-
-/// What the tasks need.
+/// What the task needs.
 pub(in super::super) struct Erasing {
     pub database: Database,
     pub personal: Personal,
     pub metrics: CustomerMetrics,
-    /// How long tombstones are kept.
-    pub tombstone_days: i32,
 }
 
 type Erasure = Running<EraseCustomers>;
@@ -173,21 +159,6 @@ impl Erasing {
         }
         let ids: Vec<String> = names.iter().map(|id| id.text().into_owned()).collect();
         Ok(self.personal.delete(context, PersonalKind::Names, &ids).await?)
-    }
-
-    /// Removes old tombstones.
-    pub async fn clean(&self, task: Running<CleanTombstones>) -> TaskResult {
-        let clean = async |connection: &mut Connection| {
-            tombstones::clean(connection, self.tombstone_days, CLEANING_BATCH).await
-        };
-        for _ in 0..CLEANING_BATCHES {
-            let removed = self.database.transaction(&task.context, clean).await?;
-            if removed == 0 {
-                return Ok(Outcome::Done);
-            }
-            tracing::info!(removed, "removed old tombstones");
-        }
-        Ok(Outcome::Continue)
     }
 }
 

@@ -18,6 +18,6 @@ mod service;
 pub(super) mod tombstones;
 mod watch;
 
-pub(super) use self::erasing::{CleanTombstones, EraseCustomers, Erasing};
+pub(super) use self::erasing::{EraseCustomers, Erasing};
 pub(super) use self::service::Takeout;
 pub(super) use self::watch::watch;

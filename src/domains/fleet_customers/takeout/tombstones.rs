@@ -1,11 +1,11 @@
 //! Tombstones: late events do not recreate what was erased.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Bool, Integer, Timestamptz};
+use diesel::sql_types::{BigInt, Binary, Bool, Timestamptz};
 use diesel_async::RunQueryDsl;
 use jiff_diesel::Timestamp as SqlTimestamp;
 
-use crate::platform::database::{Connection, PackedId};
+use crate::platform::database::{Cleaning, Connection, PackedId};
 use crate::platform::error::{Error, Kind, Result};
 
 /// The condition of an order that no erasure swallows: `$phone` and `$at` are the SQL of whose it is
@@ -80,8 +80,7 @@ pub(super) async fn set(connection: &mut Connection, erasure_no: i64) -> Result<
     Ok(())
 }
 
-/// Removes up to `limit` tombstones older than so many days; how many there were.
-pub(super) async fn clean(connection: &mut Connection, days: i32, limit: i64) -> Result<usize> {
-    let clean = diesel::sql_query(CLEAN).bind::<Integer, _>(days).bind::<BigInt, _>(limit);
-    Ok(clean.execute(connection).await?)
+/// Removes tombstones that no late event can meet any more.
+pub(in super::super) fn cleaning(days: i32) -> Cleaning {
+    Cleaning::by_statement("fleet_customers.tombstones", CLEAN, days)
 }

@@ -1,7 +1,5 @@
 //! Routes: unpack, call the service, wrap.
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, delete, get, post, put};
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -9,12 +7,11 @@ use super::Accumulators;
 use super::model::{
     Accumulator, AccumulatorEdit, AccumulatorQuery, HistoryItem, NewAccumulator, NewSwap, Swap,
 };
-use super::service::Versioned;
 use crate::domains::scooter_accumulator::ids::{AccumulatorId, ScooterId};
 use crate::platform::domain::Live;
-use crate::platform::error::{Error, Result};
+use crate::platform::error::Result;
 use crate::platform::http::body::Json;
-use crate::platform::http::etag::{IfMatch, IfMatchHeader, etag};
+use crate::platform::http::etag::{IfMatch, IfMatchHeader, created, versioned};
 use crate::platform::http::idempotency::{IdempotencyHeader, IdempotencyKey};
 use crate::platform::http::identity::Internal;
 use crate::platform::http::pagination::{Page, Paging};
@@ -59,15 +56,6 @@ struct ScooterPath {
     scooter_id: ScooterId,
 }
 
-fn answer(status: StatusCode, found: &Versioned) -> HttpResponse {
-    let mut answer = HttpResponse::build(status);
-    answer.insert_header(etag(found.version));
-    if status == StatusCode::CREATED {
-        answer.insert_header((LOCATION, format!("{ACCUMULATORS}/{}", found.accumulator.id)));
-    }
-    answer.json(&found.accumulator)
-}
-
 /// Makes an accumulator known. 409 `accumulator_exists`, `cell_occupied`, `cell_booked`.
 #[utoipa::path(operation_id = "accumulators_create", tag = "scooter-accumulator",
     params(IdempotencyHeader), request_body = NewAccumulator,
@@ -83,7 +71,8 @@ async fn create(
 ) -> Result<HttpResponse> {
     let call = key.guard(&internal.context, None, &body.bytes);
     let made = service.0.create(&internal.context, body.value, call).await?;
-    Ok(answer(StatusCode::CREATED, &made))
+    let location = format!("{ACCUMULATORS}/{}", made.accumulator.id);
+    Ok(created(location, made.version, &made.accumulator))
 }
 
 /// Accumulators by their ids: all, or those of a technician, a scooter or a cabinet.
@@ -111,7 +100,8 @@ async fn get_one(
     service: Service,
     id: Path<AccumulatorId>,
 ) -> Result<HttpResponse> {
-    Ok(answer(StatusCode::OK, &service.0.get(&internal.context, &id.0).await?))
+    let found = service.0.get(&internal.context, &id.0).await?;
+    Ok(versioned(found.version, &found.accumulator))
 }
 
 /// Writes what a person says of an accumulator. What cabinets report later counts more. 409
@@ -128,11 +118,9 @@ async fn replace(
     if_match: IfMatch,
     body: Json<AccumulatorEdit>,
 ) -> Result<HttpResponse> {
-    if body.value.id.as_ref().is_some_and(|named| *named != id.0) {
-        return Err(Error::invalid("/id", "must be the id in the path"));
-    }
+    id.must_be(body.value.id.as_ref())?;
     let edited = service.0.replace(&internal.context, &id.0, &body.value, &if_match.0).await?;
-    Ok(answer(StatusCode::OK, &edited))
+    Ok(versioned(edited.version, &edited.accumulator))
 }
 
 /// Deletes an accumulator, with its history. 409 `accumulator_booked`. Repeating it does no harm.

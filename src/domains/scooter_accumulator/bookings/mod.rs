@@ -9,7 +9,7 @@ pub mod store;
 use std::sync::Arc;
 
 pub use self::model::{Booking, BookingKind, CellOutcome};
-pub use self::routes::mount;
+pub use self::routes::{BookingPath, mount};
 pub use self::status::{BookingEvent, BookingStatus};
 use super::Tools;
 

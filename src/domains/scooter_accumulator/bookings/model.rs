@@ -112,9 +112,9 @@ pub enum CellOutcome {
     Taken,
     /// What was to be taken out is still in it.
     Left,
-    /// What was to be put in is in it.
+    /// What was to be put in is in the cabinet, in this cell or another.
     Returned,
-    /// What was to be put in is not in it.
+    /// What was to be put in is not in the cabinet, whatever else is in the cell.
     Missing,
     /// It was not told in time; what was to be taken out counts as taken.
     Unreported,

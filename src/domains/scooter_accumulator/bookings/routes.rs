@@ -28,7 +28,7 @@ const BOOKINGS: &str = "/scooter-accumulator/internal/v1/bookings";
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "only its description is used")]
-struct BookingPath {
+pub struct BookingPath {
     /// The booking.
     booking_id: Uuid,
 }

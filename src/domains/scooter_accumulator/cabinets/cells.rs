@@ -76,6 +76,11 @@ impl CellState {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
+
+    /// Whether its door is shut, and something is behind it.
+    pub fn is_shut_on_something(self) -> bool {
+        matches!(self, Self::Charging | Self::Charged)
+    }
 }
 
 /// A cell, as it is answered.

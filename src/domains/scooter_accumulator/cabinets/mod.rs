@@ -10,7 +10,7 @@ pub mod store;
 
 use std::sync::Arc;
 
-pub use self::routes::mount;
+pub use self::routes::{CabinetPath, mount};
 pub use self::service::{no_cabinet, shown};
 use super::Tools;
 

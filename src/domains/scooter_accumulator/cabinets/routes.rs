@@ -1,7 +1,5 @@
 //! Routes: unpack, call the service, wrap.
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, delete, get, post, put};
 use serde::Serialize;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -9,13 +7,12 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::Cabinets;
 use super::cells::Cell;
 use super::model::{Cabinet, CabinetEdit, CabinetQuery, NewCabinet};
-use super::service::Versioned;
 use super::store::Said;
 use crate::domains::scooter_accumulator::ids::CabinetId;
 use crate::platform::domain::Live;
-use crate::platform::error::{Error, Result};
+use crate::platform::error::Result;
 use crate::platform::http::body::Json;
-use crate::platform::http::etag::{IfMatch, IfMatchHeader, etag};
+use crate::platform::http::etag::{IfMatch, IfMatchHeader, created, versioned};
 use crate::platform::http::idempotency::{IdempotencyHeader, IdempotencyKey};
 use crate::platform::http::identity::Internal;
 use crate::platform::http::pagination::Page;
@@ -43,7 +40,7 @@ const CABINETS: &str = "/scooter-accumulator/internal/v1/cabinets";
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "only its description is used")]
-struct CabinetPath {
+pub struct CabinetPath {
     /// The cabinet.
     #[param(value_type = CabinetId)]
     cabinet_id: CabinetId,
@@ -53,15 +50,6 @@ struct CabinetPath {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Cells {
     items: Vec<Cell>,
-}
-
-fn answer(status: StatusCode, found: &Versioned) -> HttpResponse {
-    let mut answer = HttpResponse::build(status);
-    answer.insert_header(etag(found.version));
-    if status == StatusCode::CREATED {
-        answer.insert_header((LOCATION, format!("{CABINETS}/{}", found.cabinet.id)));
-    }
-    answer.json(&found.cabinet)
 }
 
 /// Makes a cabinet known, with empty cells. 409 `cabinet_exists`.
@@ -81,7 +69,8 @@ async fn create(
     let NewCabinet { id, lat, lon, cell_count } = body.value;
     let said = Said { lat, lon, cell_count };
     let made = service.0.create(&internal.context, &id, said, call).await?;
-    Ok(answer(StatusCode::CREATED, &made))
+    let location = format!("{CABINETS}/{}", made.cabinet.id);
+    Ok(created(location, made.version, &made.cabinet))
 }
 
 /// Cabinets by their ids, or the nearest to a point first, each with how many of its cells can be used
@@ -111,7 +100,8 @@ async fn get_one(
     service: Service,
     id: Path<CabinetId>,
 ) -> Result<HttpResponse> {
-    Ok(answer(StatusCode::OK, &service.0.get(&internal.context, &id.0).await?))
+    let found = service.0.get(&internal.context, &id.0).await?;
+    Ok(versioned(found.version, &found.cabinet))
 }
 
 /// Writes where a cabinet is and how many cells it has. 409 `cells_in_use` when cells would go that
@@ -129,12 +119,10 @@ async fn replace(
     body: Json<CabinetEdit>,
 ) -> Result<HttpResponse> {
     let CabinetEdit { id: named, lat, lon, cell_count } = body.value;
-    if named.is_some_and(|named| named != id.0) {
-        return Err(Error::invalid("/id", "must be the id in the path"));
-    }
+    id.must_be(named.as_ref())?;
     let said = Said { lat, lon, cell_count };
     let edited = service.0.replace(&internal.context, &id.0, said, &if_match.0).await?;
-    Ok(answer(StatusCode::OK, &edited))
+    Ok(versioned(edited.version, &edited.cabinet))
 }
 
 /// Deletes a cabinet, with its ended bookings and its commands. 409 `cabinet_in_use` while

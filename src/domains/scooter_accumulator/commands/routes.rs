@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::model::{CommandOrder, CommandView};
 use super::service::Commands;
+use crate::domains::scooter_accumulator::cabinets::CabinetPath;
 use crate::domains::scooter_accumulator::ids::CabinetId;
 use crate::platform::domain::Live;
 use crate::platform::error::Result;
@@ -25,23 +26,15 @@ type Service = Live<Commands>;
 
 const CABINETS: &str = "/scooter-accumulator/internal/v1/cabinets";
 
-/// The path parameter of a cabinet.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Path)]
-#[allow(dead_code, reason = "only its description is used")]
-struct CabinetPath {
-    /// The cabinet's id.
-    cabinet_id: String,
-}
-
 /// The path parameters of a command.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "only its description is used")]
 struct CommandPath {
-    /// The cabinet's id.
-    cabinet_id: String,
-    /// The command's id.
+    /// The cabinet.
+    #[param(value_type = CabinetId)]
+    cabinet_id: CabinetId,
+    /// The command.
     command_id: Uuid,
 }
 

@@ -9,6 +9,8 @@ use crate::platform::mqtt::TopicTemplate;
 
 /// What stands for the cabinet's id in a topic.
 const PLACEHOLDER: &str = "{cabinet_id}";
+/// Beside the cabinet's own time, an execution has this to write its command down and what came of it.
+const AROUND_AN_ANSWER: Duration = Duration::from_secs(1);
 
 /// How cabinets are spoken to.
 #[derive(Debug, Clone, Deserialize)]
@@ -50,6 +52,11 @@ pub struct Topics {
 impl CommandSettings {
     pub fn answer(&self) -> Duration {
         Duration::from_millis(self.answer_ms)
+    }
+
+    /// How long an execution may take: the cabinet's turn comes, it answers, and that is written down.
+    pub fn execution(&self) -> Duration {
+        self.answer() + self.pace() + AROUND_AN_ANSWER
     }
 
     pub fn ttl(&self) -> Duration {

@@ -6,5 +6,5 @@ mod refusal;
 mod routes;
 mod service;
 
-pub use self::routes::mount;
+pub use self::routes::{ROUTE, mount};
 pub use self::service::Execution;

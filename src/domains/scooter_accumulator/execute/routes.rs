@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::model::ExecuteOrder;
 use super::service::Execution;
-use crate::domains::scooter_accumulator::bookings::Booking;
+use crate::domains::scooter_accumulator::bookings::{Booking, BookingPath};
 use crate::platform::domain::Live;
 use crate::platform::error::Result;
 use crate::platform::http::body::Json;
@@ -19,14 +19,8 @@ pub fn mount(routes: &mut ServiceConfig<'_>) {
     routes.service(execute);
 }
 
-/// The path parameter of a booking.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Path)]
-#[allow(dead_code, reason = "only its description is used")]
-struct BookingPath {
-    /// The booking's id.
-    booking_id: Uuid,
-}
+/// The route, as the server knows it: the domain's one whose answer a cabinet gives.
+pub const ROUTE: &str = "/scooter-accumulator/internal/v1/bookings/{booking_id}/execute";
 
 /// Has the booking's cells opened, and answers when the cabinet says which are. A pick-up's
 /// accumulators are the technician's from then on; a return's become the cabinet's when it reports
@@ -36,6 +30,11 @@ struct BookingPath {
 /// `booking_not_active`, `cabinet_busy`, `cabinet_jammed`, `cabinet_unknown_cell`, `cabinet_refused`
 /// (nothing was opened; the booking is active again), `accumulator_not_with_contractor`; 503
 /// `broker_unavailable`.
+///
+/// The cabinet may open doors for as long as the caller waits, and no longer. Without
+/// `X-Request-Timeout-Ms` that is as long as the cabinet may take to answer, and what is needed around it
+/// (`commands.answer_ms`, `commands.pace_ms` and a second; 12 s by default), not
+/// `http.default_timeout_ms`.
 #[utoipa::path(operation_id = "bookings_execute", tag = "scooter-accumulator",
     params(BookingPath), request_body = ExecuteOrder,
     responses((status = 200, body = Booking, description = "The cells that are open, or what became of them"),

@@ -82,6 +82,7 @@ pub fn judge(facts: &BookingFacts) -> Vec<(i32, Outcome)> {
 pub fn review(facts: &BookingFacts, overdue: bool) -> Review {
     let mut review = Review::default();
     let mut after: Vec<Option<Outcome>> = Vec::with_capacity(facts.cells.len());
+    let is_full = !has_room(facts);
     for cell in &facts.cells {
         let outcome = match (cell.outcome, facts.kind) {
             (Some(Outcome::Opened), BookingKind::Pickup) => {
@@ -94,7 +95,9 @@ pub fn review(facts: &BookingFacts, overdue: bool) -> Review {
         };
         let outcome = match (outcome, facts.kind) {
             (Some(Outcome::Opened), BookingKind::Pickup) if overdue => Some(Outcome::Unreported),
-            (Some(Outcome::Opened), BookingKind::Return) if overdue => Some(Outcome::Missing),
+            (Some(Outcome::Opened), BookingKind::Return) if overdue || is_full => {
+                Some(Outcome::Missing)
+            }
             (outcome, _) => outcome,
         };
         if let Some(outcome) = outcome.filter(|_| outcome != cell.outcome) {
@@ -129,19 +132,28 @@ fn picked_up(facts: &BookingFacts, cell: &CellFacts, review: &mut Review) -> Out
     }
 }
 
+/// What the cell names is back when it is in the cabinet, in whichever of its cells; what else is in
+/// the cell says nothing of it.
 fn returned(facts: &BookingFacts, cell: &CellFacts, review: &mut Review) -> Outcome {
-    match cell.state {
-        // Shut, but with nothing in it yet: what is put in may take a moment to be seen.
-        CellState::Open | CellState::Broken | CellState::Empty => Outcome::Opened,
-        CellState::Charging | CellState::Charged => match unnamed(facts, cell) {
-            Some(named) => {
-                review.moves.push(Move::ToCell(named, cell.n));
-                Outcome::Returned
-            }
-            None if cell.holds.is_some() => Outcome::Returned,
-            None => Outcome::Opened,
-        },
+    if cell.named.as_ref().is_some_and(|named| facts.in_cabinet.contains(named)) {
+        return Outcome::Returned;
     }
+    match unnamed(facts, cell).filter(|_| cell.state.is_shut_on_something()) {
+        Some(named) => {
+            review.moves.push(Move::ToCell(named, cell.n));
+            Outcome::Returned
+        }
+        // Shut with nothing in it, too: what is put in may take a moment to be seen.
+        None => Outcome::Opened,
+    }
+}
+
+/// Whether something can still be put in: doors that were opened do not open again, so that a cell is
+/// done with once it is shut on something.
+fn has_room(facts: &BookingFacts) -> bool {
+    let was_opened =
+        |cell: &&CellFacts| matches!(cell.outcome, Some(Outcome::Opened | Outcome::Returned));
+    facts.cells.iter().filter(was_opened).any(|cell| !cell.state.is_shut_on_something())
 }
 
 /// The booking's accumulator, where something is in its cell that the cabinet does not name.
@@ -279,6 +291,61 @@ mod tests {
         let done = review(&bringing(cells, &[]), false);
         assert_eq!(done.end, Some(End::Completed));
         assert_eq!(done.outcomes, [(1, Outcome::Returned), (2, Outcome::Returned)]);
+    }
+
+    /// What one cell that is booked for `a` shows, by its state and what is in it.
+    fn brought(state: CellState, holds: Option<&str>, with_technician: &[&str]) -> Review {
+        review(&bringing(vec![opened(1, state, Some("a"), holds)], with_technician), false)
+    }
+
+    #[test]
+    fn a_return_is_decided_by_what_its_cell_names() {
+        let done = |outcome, end| Review { outcomes: vec![(1, outcome)], end, ..Review::default() };
+        for state in [Charging, Charged] {
+            let home = brought(state, Some("a"), &[]);
+            assert_eq!(home, done(Outcome::Returned, Some(End::Completed)), "it is in the cell");
+            let other = brought(state, Some("z"), &["a"]);
+            assert_eq!(other, done(Outcome::Missing, Some(End::Incomplete)), "another is in it");
+            let gone = brought(state, None, &[]);
+            assert_eq!(gone, done(Outcome::Missing, Some(End::Incomplete)), "he did not have it");
+        }
+        let broken = brought(Broken, Some("a"), &[]);
+        assert_eq!(broken, done(Outcome::Returned, Some(End::Completed)), "behind a broken door");
+        for (state, holds) in [(Empty, None), (Open, None), (Broken, None), (Broken, Some("z"))] {
+            assert_eq!(brought(state, holds, &["a"]), Review::default(), "it may come: {state:?}");
+        }
+    }
+
+    #[test]
+    fn another_in_one_cell_waits_for_what_can_still_come_into_the_next() {
+        let cells = |state, holds| {
+            vec![
+                opened(1, Charging, Some("a"), Some("z")),
+                opened(2, state, Some("b"), holds),
+                CellFacts { outcome: Some(Outcome::Failed), ..opened(3, Broken, Some("c"), None) },
+            ]
+        };
+        for state in [Open, Empty, Broken] {
+            let waits = review(&bringing(cells(state, None), &["a", "b", "c"]), false);
+            assert_eq!(waits, Review::default(), "{state:?}");
+        }
+        let first = review(&bringing(cells(Charging, Some("a")), &["b", "c"]), false);
+        assert_eq!(first.outcomes, [(1, Outcome::Returned), (2, Outcome::Missing)]);
+        let second = review(&bringing(cells(Charging, Some("b")), &["a", "c"]), false);
+        assert_eq!(second.outcomes, [(1, Outcome::Missing), (2, Outcome::Returned)]);
+        assert_eq!([first.end, second.end], [Some(End::Incomplete); 2]);
+    }
+
+    #[test]
+    fn what_is_back_in_anothers_cell_leaves_its_own_door_for_the_other() {
+        // The first went into the second cell; its own stands open.
+        let cells = vec![
+            CellFacts { outcome: Some(Outcome::Returned), ..opened(1, Open, Some("a"), None) },
+            opened(2, Charging, Some("b"), Some("a")),
+        ];
+        assert_eq!(review(&bringing(cells.clone(), &["b"]), false), Review::default());
+        let late = review(&bringing(cells, &["b"]), true);
+        assert_eq!((late.outcomes, late.end), (vec![(2, Outcome::Missing)], Some(End::Incomplete)));
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Looks after what nobody does anything about: commands that were not sent or not answered in time,
-//! also by a process that is gone; bookings whose doors stay open; old rows. Every instance does so;
+//! also by a process that is gone; bookings whose doors stay open. Every instance does so;
 //! what one has done, the next finds done.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use diesel::sql_types::{BigInt, Integer};
-use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::{Effects, Ending, end_command, review, store, time_out};
@@ -18,25 +16,16 @@ use crate::domains::scooter_accumulator::commands::{
 use crate::domains::scooter_accumulator::ids::CabinetId;
 use crate::domains::scooter_accumulator::line::Line;
 use crate::platform::context::Context;
-use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::Result;
 
 const EVERY: Duration = Duration::from_secs(1);
-const CLEANS_EVERY: Duration = Duration::from_mins(1);
-/// What is looked after in one round, and rows of one clean-up.
+/// What is looked after in one round.
 const BATCH: i64 = 100;
-const CLEANING_BATCH: i64 = 1_000;
-const CLEANING_BATCHES: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(5);
-
-const FORGET_EVENTS: &str = "DELETE FROM scooter_accumulator.applied_events WHERE (cabinet_id, event_id) IN \
-     (SELECT cabinet_id, event_id FROM scooter_accumulator.applied_events \
-      WHERE applied_at < now() - make_interval(mins => $1) ORDER BY applied_at LIMIT $2)";
 
 /// Looks until the process stops.
 pub async fn run(line: Arc<Line>) {
     let mut told = false;
-    let mut cleaned = Instant::now();
     loop {
         match round(&line).await {
             Ok(()) => told = false,
@@ -45,12 +34,6 @@ pub async fn run(line: Arc<Line>) {
                     let (code, cause) = (error.code(), error.chain());
                     tracing::warn!(code, cause, "commands and bookings wait for the database");
                 }
-            }
-        }
-        if cleaned.elapsed() >= CLEANS_EVERY {
-            cleaned = Instant::now();
-            if let Err(error) = clean(&line).await {
-                tracing::warn!(code = error.code(), "old events were not forgotten");
             }
         }
         // Instances that started together do not look all at once.
@@ -129,25 +112,5 @@ async fn settle(line: &Line, booking: Uuid, cabinet: &CabinetId) -> Result<()> {
         })
         .await?;
     effects.show(line);
-    Ok(())
-}
-
-async fn clean(line: &Line) -> Result<()> {
-    for _ in 0..CLEANING_BATCHES {
-        let context = Context::background("scooter sweeping", PATIENCE);
-        let settings = &line.settings;
-        let clean = async |connection: &mut Connection| {
-            let events = diesel::sql_query(FORGET_EVENTS)
-                .bind::<Integer, _>(settings.event_memory_minutes)
-                .bind::<BigInt, _>(CLEANING_BATCH)
-                .prepared()
-                .execute(connection)
-                .await?;
-            Ok(events)
-        };
-        if line.database.transaction(&context, clean).await? == 0 {
-            break;
-        }
-    }
     Ok(())
 }

@@ -67,7 +67,7 @@ async fn a_poller_from_before_a_forgotten_tombstone_begins_anew() {
     // The full read began after the removals: there is nothing that it has to unlearn.
     let rest = Page::parse(&ask(&halfway).await.expect(200));
     assert_eq!((rest.items.len(), rest.has_more), (13, false));
-    let forgotten = "deptrans_feed_tombstones_forgotten_total{feed=\"bindings\"}";
+    let forgotten = "fleet_cleaning_rows_total{what=\"deptrans.binding_tombstones\"}";
     assert_eq!(world.app.count(forgotten).await, 2);
     // A full read of today, page by page over the forgotten numbers.
     let mut cache = Cache::default();

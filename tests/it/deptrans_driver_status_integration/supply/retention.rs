@@ -40,33 +40,3 @@ async fn old_history_goes_and_states_of_which_nothing_was_heard_become_tombstone
     let kept = "SELECT count(*) FROM deptrans.session_status_history";
     assert!((70..=72).contains(&street.database().count(kept).await));
 }
-
-/// What is too old goes while others clean too, or not at all while somebody holds the place.
-#[actix_web::test]
-async fn one_instance_at_a_time_cleans() {
-    let mut street = Street::with(DAYS).await;
-    street.app.stop();
-    street
-        .database()
-        .execute(
-            "INSERT INTO deptrans.session_status_history \
-               (recorded_at, driver_license_pd_id, session_status) \
-             SELECT now() - interval '4 days', 'x', 'active' FROM generate_series(1, 2500)",
-        )
-        .await;
-    let other = street.database().connect().await;
-    other
-        .batch_execute(
-            "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('deptrans retention', 0))",
-        )
-        .await
-        .unwrap();
-    let street = street.restarted().await;
-    let left = "SELECT count(*) FROM deptrans.session_status_history";
-    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
-    assert_eq!(street.database().count(left).await, 2_500);
-    other.batch_execute("COMMIT").await.unwrap();
-    drop(other);
-    let street = street.restarted().await;
-    eventually("all of it goes", async || street.database().count(left).await == 0).await;
-}

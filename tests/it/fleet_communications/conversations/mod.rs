@@ -9,6 +9,7 @@ mod messages;
 mod push;
 mod read_marks;
 mod resuming;
+mod retention;
 mod streams;
 mod streams_failures;
 

@@ -12,6 +12,7 @@ mod outages;
 mod placeholders;
 mod privacy;
 mod races;
+mod retention;
 mod sending;
 mod templates;
 mod watch;

@@ -104,7 +104,7 @@ async fn tombstones_hold_no_id_and_go_when_no_late_event_can_come() {
     let (customers, id) = erased().await;
     let database = customers.app.database();
     assert!(!database.dump().await.contains(&id));
-    // One of 29 days stays, one of 31 goes. The hourly task is due at once.
+    // One of 29 days stays, one of 31 goes. Cleaning begins with the process.
     let other = phone_id(2);
     customers.erase("request-2", &[&other]).await;
     customers.completed("request-2").await;
@@ -113,9 +113,6 @@ async fn tombstones_hold_no_id_and_go_when_no_late_event_can_come() {
          WHERE person = fleet_customers.tombstone_of((SELECT decode('01' || $id$ID$id$, 'hex')));"
         .replace("ID", &id);
     database.execute(&age).await;
-    let due = "UPDATE task_queue.schedules SET next_at = now() - interval '1 second' \
-         WHERE name = 'fleet_customers tombstones'";
-    database.execute(due).await;
     let customers = Customers::of(customers.app.restarted().await);
     let left = "SELECT count(*) FROM fleet_customers.tombstones";
     eventually("the old one is gone", async || customers.app.database().count(left).await == 1)

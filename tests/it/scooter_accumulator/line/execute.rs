@@ -205,6 +205,29 @@ async fn the_work_goes_on_without_its_caller() {
 }
 
 #[actix_web::test]
+async fn a_caller_who_names_no_patience_has_the_cabinets_time() {
+    // Shorter than the cabinet takes, which for its part is far within its own time.
+    let config = "[http]\ndefault_timeout_ms = 1500\n[scooter_accumulator.commands]\n\
+         answer_ms = 10000\nttl_ms = 10000\n";
+    let rig = Rig::with(config).await;
+    let booking = rig.book("pickup", 1).await;
+    rig.cabinet.set_faults(CabinetFaults { late_ms: 2000, ..faults() });
+    assert_eq!(outcomes(&rig.execute(&booking, json!({})).await.expect(200)), ["opened"]);
+    // Who names one is believed.
+    let other = rig.book("pickup", 1).await;
+    rig.cabinet.set_faults(CabinetFaults { ignores: true, ..faults() });
+    let quick = rig.backend.header("X-Request-Timeout-Ms", "300");
+    execute(&quick, &other, json!({})).await.problem(504, "cabinet_no_answer");
+    // The other routes wait no longer than they did.
+    let mut blocker = rig.app.database().connect().await;
+    let lock = blocker.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE scooter_accumulator.bookings").await.unwrap();
+    let reply = rig.backend.get(&format!("bookings/{booking}")).await;
+    reply.problem(504, "deadline_exceeded");
+    lock.rollback().await.unwrap();
+}
+
+#[actix_web::test]
 async fn a_command_lives_no_longer_than_its_callers_patience() {
     let rig = Rig::start().await;
     let booking = rig.book("pickup", 1).await;

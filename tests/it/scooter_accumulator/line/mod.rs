@@ -3,6 +3,7 @@
 mod commands;
 mod events;
 mod execute;
+mod flood;
 mod flow;
 mod polling;
 mod recovery;

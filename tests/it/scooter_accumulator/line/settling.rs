@@ -108,6 +108,33 @@ async fn another_put_in_place_of_what_was_taken_is_the_cabinets() {
 }
 
 #[actix_web::test]
+async fn another_put_in_than_was_named_leaves_the_named_one_with_the_technician() {
+    let rig = Rig::start().await;
+    rig.give(&["old-1", "old-2", "other"]).await;
+    let booking = rig.book("return", 2).await;
+    let named = json!({"accumulator_ids": ["old-1", "old-2"]});
+    rig.execute(&booking, named).await.expect(200);
+    rig.cabinet.put(4, "other", 10.0).unwrap();
+    rig.cabinet.shut(4).unwrap();
+    rig.comes_to("other", &cell(4)).await;
+    let waits = rig.booking(&booking).await;
+    assert_eq!(
+        (waits["status"].as_str(), outcomes(&waits)),
+        (Some("executing"), vec!["opened"; 2])
+    );
+    // Into the other cell, which was meant for the second.
+    rig.cabinet.put(5, "old-1", 10.0).unwrap();
+    rig.cabinet.shut(5).unwrap();
+    let settled = rig.becomes(&booking, "incomplete").await;
+    assert_eq!(outcomes(&settled), ["returned", "missing"]);
+    assert_eq!(rig.place_of("old-1").await, cell(5));
+    assert_eq!(rig.place_of("old-2").await, technician());
+    let history = rig.backend.get("accumulators/other/history").await.expect(200);
+    assert_eq!(history["items"][0]["kind"], "reported", "no booking brought it");
+    rig.assert_sound().await;
+}
+
+#[actix_web::test]
 async fn a_cabinet_that_cannot_name_what_is_in_a_cell_is_understood() {
     let rig = Rig::start().await;
     let booking = rig.book("pickup", 2).await;
