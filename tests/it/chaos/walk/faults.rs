@@ -94,14 +94,14 @@ impl Fault {
             site.proxy.set(Mode::HaltAfter(piece));
         }
     }
+}
 
-    /// From now on all is well, and what was held back is told.
-    pub fn end(site: &Site, run: &mut Run) {
-        let reversed = run.random.random_range(0..2) == 0;
-        for cabinet in site.cabinets() {
-            cabinet.release(reversed);
-            cabinet.set_faults(CabinetFaults::default());
-            cabinet.come_back();
-        }
+/// From now on all is well, and what was held back is told.
+pub fn end(site: &Site, run: &mut Run) {
+    let reversed = run.random.random_range(0..2) == 0;
+    for cabinet in site.cabinets() {
+        cabinet.release(reversed);
+        cabinet.set_faults(CabinetFaults::default());
+        cabinet.come_back();
     }
 }

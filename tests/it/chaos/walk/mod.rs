@@ -327,7 +327,7 @@ impl Walk {
             assert!([200, 409, 503, 504].contains(&reply.status), "{}", reply.text());
         }
         self.faults += usize::from(fault.has_struck());
-        Fault::end(&self.site, &mut self.run);
+        faults::end(&self.site, &mut self.run);
         if matches!(fault, Fault::Dies(_)) {
             self.restart().await;
         }
