@@ -56,7 +56,7 @@ impl World {
     /// Waits until a batch waits for the queue.
     pub async fn batch_waits(&self) {
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-             AND wait_event_type = 'Lock' AND query LIKE '%status_queue%'";
+             AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO deptrans.status_queue%'";
         eventually("a batch waits", async || self.database.count(waiting).await > 0).await;
     }
 
