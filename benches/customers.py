@@ -67,7 +67,7 @@ class Bench:
         result = json.loads(re.search(r"^RESULT (.*)$", out, re.M)[1])
         own, other = self.server.cpu_ms() - own, family_cpu_ms(POSTMASTER) - other
         if result["failed"] or not result["requests"]:
-            raise SystemExit(f"error: {what}: {result['failed']} requests failed")
+            raise SystemExit(f"error: {what} of {self.server.address}: {result['failed']} requests failed ({result['how']})")
         result["per_second"] = result["requests"] / result["seconds"]
         result["server_cpu"] = own / result["requests"] * 1000
         result["postgres_cpu"] = other / result["requests"] * 1000

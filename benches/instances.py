@@ -10,21 +10,10 @@ import threading
 from statistics import median
 
 from customers import CONNECTIONS, ROUNDS, WORK, Bench, middle, ratio_text, rate, ratios, sql
-from processes import Server
+from processes import Server, folder
 from report import row
 
 COUNTED = "SELECT sum(orders_count) FROM fleet_customers.customers"
-
-
-def second_folder():
-    """The second one's place for configuration and log."""
-    folder = f"{WORK}/second"
-    os.makedirs(folder, exist_ok=True)
-    program = f"{folder}/fleet"
-    if os.path.lexists(program):
-        os.remove(program)
-    os.symlink(f"{WORK}/fleet", program)
-    return folder
 
 
 def together(benches, what):
@@ -68,7 +57,7 @@ def main():
     servers = [Server(WORK)]
     try:
         os.environ["FLEET__HTTP__LISTEN"] = f"{host}:{int(port) + 40}"
-        servers.append(Server(second_folder()))
+        servers.append(Server(folder(WORK, "second")))
         benches = [Bench(server) for server in servers]
         everything = {}
         for what, title in (("retrieve", "lookup by id"), ("upsert", "upsert")):

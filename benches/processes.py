@@ -59,6 +59,17 @@ class Server:
         stop(self.process)
 
 
+def folder(work, name, program=None):
+    """A place for another server's configuration and log, with its program: that of `work` or another."""
+    path = f"{work}/{name}"
+    os.makedirs(path, exist_ok=True)
+    link = f"{path}/fleet"
+    if os.path.lexists(link):
+        os.remove(link)
+    os.symlink(os.path.abspath(program or f"{work}/fleet"), link)
+    return path
+
+
 class StandIns:
     """The stand-ins, with what they say in a file of the folder."""
 

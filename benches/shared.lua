@@ -35,8 +35,10 @@ end
 function done(summary, latency)
   local errors = summary.errors
   local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
-  io.write(('\nRESULT {"requests":%d,"seconds":%f,"bytes":%d,"failed":%d,"p50_ms":%f,"p99_ms":%f}\n')
-    :format(summary.requests, summary.duration / 1e6, summary.bytes, failed,
+  local how = ("connect %d, read %d, write %d, status %d, timeout %d")
+    :format(errors.connect, errors.read, errors.write, errors.status, errors.timeout)
+  io.write(('\nRESULT {"requests":%d,"seconds":%f,"bytes":%d,"failed":%d,"how":"%s","p50_ms":%f,"p99_ms":%f}\n')
+    :format(summary.requests, summary.duration / 1e6, summary.bytes, failed, how,
       latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
 end
 

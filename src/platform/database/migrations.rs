@@ -20,9 +20,10 @@ static EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/platform");
 /// The platform's own tables.
 pub const PLATFORM: Migrations = Migrations { schema: "fleet_platform", embedded: &EMBEDDED };
 
-/// How long a process waits for another that migrates, and how often it looks.
+/// How long a process waits for another that migrates, and the pauses between its looks, which double.
 const LOCK_PATIENCE: Duration = Duration::from_mins(1);
-const LOOK: Duration = Duration::from_millis(100);
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(200);
 
 /// Held while migrating, so that of several instances that start together one migrates.
 const ADVISORY_LOCK: i64 = 0x666c_6565_7400;
@@ -63,14 +64,17 @@ impl Database {
     /// of [`Database::migrate`].
     pub async fn prepare_schema(&self, migrations: Migrations) -> Result<()> {
         for migrations in [PLATFORM, migrations] {
-            if self.0.settings.migrate_at_start {
-                let applied = self.migrate(migrations).await?;
-                if applied > 0 {
-                    tracing::info!(schema = migrations.schema, applied, "migrated");
-                }
-            } else if self.pending(migrations).await? > 0 {
+            // Most starts find nothing to do, and need not wait for a neighbour that looks too.
+            if self.pending(migrations).await? == 0 {
+                continue;
+            }
+            if !self.0.settings.migrate_at_start {
                 let detail = "Migrations are pending; run `fleet migrate`.";
                 return Err(Error::unavailable("schema_not_migrated", detail));
+            }
+            let applied = self.migrate(migrations).await?;
+            if applied > 0 {
+                tracing::info!(schema = migrations.schema, applied, "migrated");
             }
         }
         Ok(())
@@ -144,6 +148,7 @@ impl Database {
 /// waits for all statements that are under way, and a waiting one would wait for it in turn.
 async fn lock(connection: &mut Connection) -> Result<()> {
     let patience = Deadline::after(LOCK_PATIENCE);
+    let mut pause = FIRST_LOOK;
     loop {
         let lock = diesel::select(
             diesel::dsl::sql::<Bool>("pg_try_advisory_lock(")
@@ -157,7 +162,8 @@ async fn lock(connection: &mut Connection) -> Result<()> {
             let detail = "Another process has been migrating for a minute.";
             return Err(Error::unavailable("migration_in_progress", detail));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_LOOK);
     }
 }
 
