@@ -10,6 +10,9 @@ bin="$VENV/bin"
 [ -z "${WRITE:-}" ] || python3 tools/packaging/kubernetes.py
 say "Dockerfile, compose.yaml, deploy/kubernetes"
 "$bin/hadolint" Dockerfile
+# The image is built without these targets' folders (.dockerignore); cargo looks for one only if it has no path.
+awk '/^\[/ { bare += target; target = /^\[\[(bench|test)\]\]/ } /^path = / { target = 0 } END { exit bare + target > 0 }' \
+  Cargo.toml || die "Cargo.toml: a test or bench without its path; the image could not be built"
 "$bin/check-jsonschema" --builtin-schema vendor.compose-spec compose.yaml
 python3 tools/packaging/kubernetes.py --check
 # The operator's kind has no schema here; containers.py looks at what it chooses.

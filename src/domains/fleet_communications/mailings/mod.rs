@@ -4,7 +4,8 @@
 //! `service` orders, shows, cancels and resumes; `templates` keeps what can be sent again. `sending`
 //! selects the recipients (`audience`), stores them in chunks and hands chunk after chunk to `feeds`;
 //! `recall` takes back what went out of a cancelled mailing; `watch` finds mailings whose task is
-//! gone; `cleaning` removes recipients of old ones. All of them take the mailing's row lock before they change anything of it.
+//! gone; `cleaning` removes recipients of old ones. All of them take the mailing's row lock before they
+//! change anything of it.
 
 mod audience;
 mod chunks;
