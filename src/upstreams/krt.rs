@@ -138,6 +138,17 @@ pub enum KrtError {
     Unavailable(UpstreamError),
 }
 
+impl KrtError {
+    /// Whether the regulator said so itself; else it was perhaps not even reached.
+    #[must_use]
+    pub fn was_answered(&self) -> bool {
+        match self {
+            Self::Unavailable(cause) => matches!(cause, UpstreamError::Status { .. }),
+            Self::Unauthorised | Self::TooMany { .. } | Self::NoBulk => true,
+        }
+    }
+}
+
 impl From<UpstreamError> for KrtError {
     fn from(error: UpstreamError) -> Self {
         match error {

@@ -28,7 +28,8 @@ const ABOUT: &[u8] = b"deptrans.krt_token";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// ...so that whoever has the lease for so long is gone.
 const LEASE: Duration = Duration::from_secs(15);
-/// After a failure nobody asks KRT again for this long.
+/// After a failure whoever failed does not ask KRT again for this long; nor does anybody else when KRT
+/// answered, for it would answer them the same. Whoever did not reach it may be alone with that.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often those who wait for another's token look for it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -198,6 +199,12 @@ impl Inner {
         failed.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, error)| error.clone())
     }
 
+    /// Why it is not yet asked again by this process, while others may.
+    fn resting(&self) -> Option<KrtError> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.as_ref().filter(|(at, _)| at.elapsed() < PAUSE).map(|(_, error)| error.clone())
+    }
+
     fn put_replacing_off(&self) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.as_mut() {
@@ -219,6 +226,9 @@ impl Inner {
         if paused {
             return Err(self.failed().map_or(NoToken::Waiting, NoToken::Krt));
         }
+        if let Some(error) = self.resting() {
+            return Err(NoToken::Krt(error));
+        }
         let lease = Uuid::now_v7();
         if !self.take_lease(&context, lease, version).await? {
             return Ok(None);
@@ -229,7 +239,8 @@ impl Inner {
             Err(error) => {
                 *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some((Instant::now(), error.clone()));
-                self.give_up(lease).await?;
+                let others_wait = if error.was_answered() { PAUSE } else { Duration::ZERO };
+                self.give_up(lease, others_wait).await?;
                 return Err(NoToken::Krt(error));
             }
         };
@@ -306,13 +317,13 @@ impl Inner {
             .await
     }
 
-    async fn give_up(&self, lease: Uuid) -> Result<()> {
+    async fn give_up(&self, lease: Uuid, others_wait: Duration) -> Result<()> {
         let context = Context::background("krt token", PATIENCE);
         self.database
             .transaction(&context, async |connection| {
                 let give_up = diesel::sql_query(GIVE_UP)
                     .bind::<SqlUuid, _>(lease)
-                    .bind::<Double, _>(PAUSE.as_secs_f64());
+                    .bind::<Double, _>(others_wait.as_secs_f64());
                 give_up.execute(connection).await?;
                 Ok(())
             })

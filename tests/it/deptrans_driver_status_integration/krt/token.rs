@@ -5,6 +5,7 @@ use serde_json::json;
 use super::super::rig::{Instances, Street, go, ready};
 use crate::support::eventually;
 use crate::support::process::Server;
+use crate::support::proxy::{Mode, Proxy};
 
 #[actix_web::test]
 async fn a_token_is_replaced_before_it_ends() {
@@ -140,4 +141,32 @@ async fn without_a_token_the_statuses_wait() {
     street.drained().await;
     assert_eq!(street.sandbox().krt_counts().reports, 20);
     eventually("it is over", async || street.outages().await[0]["caught_up_at"].is_string()).await;
+}
+
+/// Whoever cannot reach the regulator lets others ask it for a token at once; whoever it answered does
+/// not: they would be told the same.
+#[actix_web::test]
+async fn an_instance_that_is_cut_off_puts_no_login_of_others_off() {
+    let world = Instances::prepare();
+    let driver = ready(&world.sandbox, &world.database, 1).await[0];
+    let put_off = "SELECT count(*) FROM deptrans.krt_token \
+         WHERE lease IS NULL AND lease_until > clock_timestamp()";
+    let proxy = Proxy::start(world.sandbox.addr());
+    let through = proxy.in_front_of(&world.sandbox.base_url("krt"));
+    let server = world.start(&[("FLEET__UPSTREAMS__KRT__BASE_URL", &through)]).await;
+    proxy.set(Mode::Close);
+    go(&Instances::internal(&server), &world.sandbox, &[(driver, "online")]).await;
+    let tried =
+        "SELECT count(*) FROM deptrans.krt_token WHERE lease IS NULL AND lease_until IS NOT NULL";
+    eventually("it tries", async || world.database.count(tried).await == 1).await;
+    for _ in 0..40 {
+        assert_eq!(world.database.count(put_off).await, 0);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let refusal = json!({"kind": "status", "status": 500, "route": "token"});
+    world.sandbox.set_fault("krt", refusal).unwrap();
+    proxy.set(Mode::Pass);
+    eventually("others wait", async || world.database.count(put_off).await == 1).await;
+    world.sandbox.clear_fault("krt");
+    eventually("it is sent", async || world.waiting().await == 0).await;
 }

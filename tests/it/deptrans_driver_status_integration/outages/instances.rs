@@ -21,7 +21,7 @@ async fn an_instance_that_alone_is_cut_off_opens_none() {
     let proxy = Proxy::start(world.sandbox.addr());
     let through = proxy.in_front_of(&world.sandbox.base_url("krt"));
     // Longer than the other may be without an answer on a busy machine.
-    let after = ("OUTAGE_AFTER_MS", "2500");
+    let after = ("OUTAGE_AFTER_MS", "4000");
     let cut_off = world.start(&[after, ("FLEET__UPSTREAMS__KRT__BASE_URL", &through)]).await;
     let well = world.start(&[after]).await;
     proxy.set(Mode::Close);
@@ -29,7 +29,7 @@ async fn an_instance_that_alone_is_cut_off_opens_none() {
     // one took waits for its next attempt.
     for index in &drivers {
         go(&Instances::internal(&well), &world.sandbox, &[(*index, "online")]).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
     }
     eventually("all are sent", async || world.waiting().await == 0).await;
     let metrics = cut_off.anonymous().get("metrics").await.text();
