@@ -151,7 +151,7 @@ spec:
       serviceAccountName: fleet
       automountServiceAccountToken: false
       # drain_ms, grace_ms and the longer of finish_ms and tasks.stop_ms together, and some seconds.
-      terminationGracePeriodSeconds: 30
+      terminationGracePeriodSeconds: 40
       securityContext:
         runAsNonRoot: true
         runAsUser: 10001
