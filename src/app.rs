@@ -100,8 +100,7 @@ pub fn mount(domains: Arc<[Box<dyn Domain>]>) -> Mount {
     Arc::new(move |routes| {
         for domain in domains.iter() {
             let prefix = format!("/{}", domain.name());
-            let scope = utoipa_actix_web::scope(prefix.as_str());
-            routes.service(scope.configure(|routes| domain.mount(routes)));
+            routes.scope(&prefix, |routes| domain.mount(routes));
         }
     })
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use tokio::runtime::Handle;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::background::Background;
 #[cfg(feature = "database")]
 use super::config::database::DatabaseSettings;
 use super::config::{Config, Fault};
 use super::error::{Error, Kind, Result};
+use super::http::routes::Routes;
 use super::readiness::ReadinessRow;
 use super::shutdown::Shutdown;
 use super::telemetry::metrics::Metrics;
@@ -28,7 +28,7 @@ pub trait Domain: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Mounts its routes; they are already below its prefix.
-    fn mount(&self, routes: &mut ServiceConfig<'_>);
+    fn mount(&self, routes: &mut Routes<'_>);
 
     /// Its schema, if it has one; migrated before [`Domain::start`].
     #[cfg(feature = "database")]

@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::bindings::{Bindings, BindingsMetrics};
 use self::check::{CheckMetrics, Checks};
@@ -43,6 +42,7 @@ use crate::platform::config::{Config, Fault};
 use crate::platform::database::migrations::Migrations;
 use crate::platform::domain::{Domain, Platform, Slot};
 use crate::platform::error::{Error, Result};
+use crate::platform::http::routes::Routes;
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
 
@@ -158,7 +158,7 @@ impl Domain for Deptrans {
         NAME
     }
 
-    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+    fn mount(&self, routes: &mut Routes<'_>) {
         routes.app_data(web::Data::new(self.feeds.clone()));
         routes.app_data(web::Data::new(self.bindings.clone()));
         routes.app_data(web::Data::new(self.checks.clone()));

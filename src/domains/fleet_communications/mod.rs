@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::conversations::Conversations;
 use self::mailings::Mailings;
@@ -27,6 +26,7 @@ use crate::platform::database::Database;
 use crate::platform::database::migrations::Migrations;
 use crate::platform::domain::{Domain, Platform, Slot};
 use crate::platform::error::Result;
+use crate::platform::http::routes::Routes;
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::tasks::Tasks;
 use crate::platform::telemetry::metrics::Metrics;
@@ -77,7 +77,7 @@ impl Domain for FleetCommunications {
         NAME
     }
 
-    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+    fn mount(&self, routes: &mut Routes<'_>) {
         routes.app_data(web::Data::new(self.mailings.clone()));
         routes.app_data(web::Data::new(self.conversations.clone()));
         mailings::mount(routes);

@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::metrics::CustomerMetrics;
 pub use self::model::{OrderOptions, Upsert};
@@ -37,6 +36,7 @@ use crate::platform::context::Context;
 use crate::platform::database::migrations::Migrations;
 use crate::platform::domain::{Domain, Platform, Slot};
 use crate::platform::error::{Error, Result};
+use crate::platform::http::routes::Routes;
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::upstream::UpstreamSettings;
@@ -125,7 +125,7 @@ impl Domain for FleetCustomers {
         NAME
     }
 
-    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+    fn mount(&self, routes: &mut Routes<'_>) {
         routes.app_data(web::Data::new(self.service.clone()));
         routes.app_data(web::Data::new(self.takeout.clone()));
         routes::mount(routes);

@@ -2,7 +2,6 @@
 
 use actix_web::{HttpResponse, delete, get, patch, post, put};
 use serde::Serialize;
-use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::items::{ItemKind, Versioned};
@@ -23,11 +22,12 @@ use crate::platform::http::params::{Path, Query};
 use crate::platform::http::problem::{
     BodyProblems, CreateProblems, DeleteProblems, EditProblems, ReadProblems,
 };
+use crate::platform::http::routes::Routes;
 use crate::platform::ids::PersonalId;
 
 /// Mounts all routes of the domain. Requests are matched in this order: fixed paths, and the most
 /// frequent, come before those whose match takes a regular expression.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes
         .service(retrieve)
         .service(upsert)

@@ -21,7 +21,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::web;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::metrics::OrderMetrics;
 use self::parks::ParkCache;
@@ -32,6 +31,7 @@ use self::settings::{CustomersMode, OrdersSettings};
 use crate::platform::config::{Config, Fault};
 use crate::platform::domain::{Domain, Platform, Slot};
 use crate::platform::error::Result;
+use crate::platform::http::routes::Routes;
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
 use crate::platform::upstream::UpstreamSettings;
@@ -85,7 +85,7 @@ impl Domain for FleetOrdersManager {
         NAME
     }
 
-    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+    fn mount(&self, routes: &mut Routes<'_>) {
         routes.app_data(web::Data::new(self.service.clone()));
         routes::mount(routes);
     }

@@ -2,7 +2,6 @@
 
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, get, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::model::{
     ActiveByPhone, ActiveOrders, Cancel, Committed, Draft, Edit, Estimates, Order, OrderRequest,
@@ -16,10 +15,11 @@ use crate::platform::http::idempotency::{IdempotencyHeader, IdempotencyKey};
 use crate::platform::http::identity::{Dispatcher, DispatcherHeaders};
 use crate::platform::http::params::Path;
 use crate::platform::http::problem::{BodyProblems, CreateProblems, ReadProblems};
+use crate::platform::http::routes::Routes;
 use crate::platform::ids::OrderId;
 
 /// Mounts all routes of the domain.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes
         .service(estimate)
         .service(draft)

@@ -25,7 +25,6 @@ use std::time::Duration;
 use actix_web::web;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use tokio::sync::Notify;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::accumulators::Accumulators;
 use self::bookings::Bookings;
@@ -42,6 +41,7 @@ use crate::platform::database::Database;
 use crate::platform::database::migrations::Migrations;
 use crate::platform::domain::{Domain, Platform, Slot, SlowRoute};
 use crate::platform::error::{Error, Kind, Result};
+use crate::platform::http::routes::Routes;
 use crate::platform::readiness::ReadinessRow;
 use crate::platform::telemetry::metrics::Metrics;
 
@@ -136,7 +136,7 @@ impl Domain for ScooterAccumulator {
         NAME
     }
 
-    fn mount(&self, routes: &mut ServiceConfig<'_>) {
+    fn mount(&self, routes: &mut Routes<'_>) {
         routes.app_data(web::Data::new(self.cabinets.clone()));
         routes.app_data(web::Data::new(self.accumulators.clone()));
         routes.app_data(web::Data::new(self.bookings.clone()));

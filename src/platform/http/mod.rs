@@ -22,6 +22,7 @@ pub mod params;
 mod permit;
 mod pipeline;
 pub mod problem;
+pub mod routes;
 mod server;
 mod span;
 pub mod sse;

@@ -15,13 +15,12 @@ use tracing_actix_web::TracingLogger;
 use utoipa::OpenApi;
 use utoipa::openapi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa_actix_web::AppExt;
-use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::answer_stream::{AnswerStream, WriteDeadline};
 use super::pipeline::pipeline;
 use super::problem::Problem;
+use super::routes::Routes;
 use super::span::RequestSpan;
 use super::state::{HttpState, Mount};
 use super::{docs, health};
@@ -47,25 +46,21 @@ pub fn document(mount: &Mount) -> openapi::OpenApi {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme("bearer", scheme);
     }
-    let mount = Mount::clone(mount);
-    let (_, document) = App::new()
-        .into_utoipa_app()
-        .openapi(base)
-        .configure(move |routes| {
-            mount_service_routes(routes);
-            mount(routes);
-        })
-        .split_for_parts();
-    document
+    // Nothing serves this app: an app alone gives the means to mount.
+    drop(
+        App::new().configure(|config| mount_all(&mut Routes::described(config, &mut base), mount)),
+    );
+    base
 }
 
-fn mount_service_routes(routes: &mut ServiceConfig<'_>) {
+fn mount_all(routes: &mut Routes<'_>, mount: &Mount) {
     routes
         .service(health::livez)
         .service(health::readyz)
         .service(health::metrics)
         .service(health::version)
         .service(docs::openapi_json);
+    mount(routes);
 }
 
 /// Whatever answers requests, made once for each worker.
@@ -84,12 +79,7 @@ fn app(
     let docs =
         SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json"));
     App::new()
-        .into_utoipa_app()
-        .configure(move |routes| {
-            mount_service_routes(routes);
-            mount(routes);
-        })
-        .into_app()
+        .configure(move |config| mount_all(&mut Routes::new(config), &mount))
         .app_data(state)
         .service(web::redirect("/docs", "/docs/"))
         .service(docs)

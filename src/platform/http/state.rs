@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use actix_web::web;
 use utoipa::openapi;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::allow::AllowTable;
 use super::auth::Callers;
 use super::metrics::HttpMetrics;
 use super::permit::Places;
+use super::routes::Routes;
 use crate::platform::config::auth::AuthSettings;
 use crate::platform::config::http::HttpSettings;
 use crate::platform::domain::SlowRoute;
@@ -23,8 +23,8 @@ pub(super) const UNMATCHED: &str = "unmatched";
 /// The domain label of a request that is for no domain.
 const NO_DOMAIN: &str = "none";
 
-/// Mounts the routes of the enabled domains; called once for each worker.
-pub type Mount = Arc<dyn Fn(&mut ServiceConfig<'_>) + Send + Sync>;
+/// Mounts the routes of the enabled domains; called for the document, and once for each worker.
+pub type Mount = Arc<dyn Fn(&mut Routes<'_>) + Send + Sync>;
 
 /// What all workers share.
 pub struct HttpState {

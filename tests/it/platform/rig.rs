@@ -78,9 +78,10 @@ impl Rig {
         let source = ConfigSource::texts(vec![format!("[http]\nworkers = 1\n{keys}")]);
         let core = CoreSettings::read(&source.load().unwrap(), &fleet::app::KNOWN).unwrap();
         let mount: Mount = Arc::new(|routes| {
-            let scope = utoipa_actix_web::scope("/trial");
-            let scope = scope.service(panics).service(panics_later).service(library);
-            routes.service(scope.service(teapot).service(large));
+            routes.scope("/trial", |routes| {
+                routes.service(panics).service(panics_later).service(library);
+                routes.service(teapot).service(large);
+            });
         });
         let (metrics, readiness) = (Metrics::default(), Arc::new(AlwaysReady));
         let document = document(&mount);

@@ -12,12 +12,11 @@ mod store;
 
 use std::sync::Arc;
 
-use utoipa_actix_web::service_config::ServiceConfig;
-
 pub(super) use self::metrics::BindingsMetrics;
 use super::directory::Directory;
 use super::krt::Gateway;
 use crate::platform::database::Database;
+use crate::platform::http::routes::Routes;
 use crate::upstreams::personal::Personal;
 
 /// Bindings of licences to ids.
@@ -30,6 +29,6 @@ pub(super) struct Bindings {
 }
 
 /// Mounts the routes of bindings.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes::mount(routes);
 }

@@ -1,7 +1,6 @@
 //! Routes: unpack, call the service, wrap.
 
 use actix_web::{HttpResponse, delete, get, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::Bindings;
 use super::model::{GivenId, IdPresence};
@@ -11,10 +10,11 @@ use crate::platform::http::body::Json;
 use crate::platform::http::identity::{Driver, DriverHeaders, Internal};
 use crate::platform::http::params::Path;
 use crate::platform::http::problem::{CreateProblems, ReadProblems};
+use crate::platform::http::routes::Routes;
 use crate::platform::ids::PersonalId;
 
 /// Mounts the routes of bindings.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes.service(read).service(bind).service(remove);
 }
 

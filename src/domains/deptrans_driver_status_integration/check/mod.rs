@@ -14,14 +14,13 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use utoipa_actix_web::service_config::ServiceConfig;
-
 pub(super) use self::metrics::CheckMetrics;
 use self::positions::Positions;
 pub(super) use self::settings::CheckSettings;
 use super::directory::Directory;
 use super::regions::Regions;
 use crate::platform::database::Database;
+use crate::platform::http::routes::Routes;
 use crate::upstreams::driver_trackstory::DriverTrackstory;
 
 /// Checks of drivers.
@@ -50,6 +49,6 @@ impl Checks {
 }
 
 /// Mounts the route of checks.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes::mount(routes);
 }

@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use actix_web::web::Bytes;
 use tokio::runtime::Handle;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::cursor::Position;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -38,6 +37,7 @@ use crate::platform::context::Context;
 use crate::platform::database::Database;
 use crate::platform::domain::Platform;
 use crate::platform::error::Result;
+use crate::platform::http::routes::Routes;
 
 /// The feeds, as they are read.
 pub(super) struct Feeds {
@@ -119,6 +119,6 @@ impl Feeds {
 }
 
 /// Mounts the routes of the feeds.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes::mount(routes);
 }

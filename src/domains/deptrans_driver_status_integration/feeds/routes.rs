@@ -1,7 +1,6 @@
 //! Routes: unpack, call the service, wrap.
 
 use actix_web::{HttpResponse, get};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::model::{Binding, Poll, ShiftState, Shown, Updates};
 use super::store::{BindingRow, StatusRow};
@@ -11,9 +10,10 @@ use crate::platform::error::Result;
 use crate::platform::http::identity::Internal;
 use crate::platform::http::params::Query;
 use crate::platform::http::problem::FeedProblems;
+use crate::platform::http::routes::Routes;
 
 /// Mounts the routes of the feeds.
-pub fn mount(routes: &mut ServiceConfig<'_>) {
+pub fn mount(routes: &mut Routes<'_>) {
     routes.service(id_updates).service(status_updates);
 }
 

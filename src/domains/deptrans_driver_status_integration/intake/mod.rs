@@ -15,7 +15,6 @@ mod store;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use self::consumer::Events;
 use self::event::StatusEvent;
@@ -30,11 +29,12 @@ use crate::platform::context::Context;
 use crate::platform::database::Database;
 use crate::platform::domain::Platform;
 use crate::platform::error::Result;
+use crate::platform::http::routes::Routes;
 use crate::platform::kafka::Consumer;
 use crate::platform::readiness::ReadinessRow;
 
 /// Mounts the routes of the intake; they need an [`Intake`] in its slot.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes::mount(routes);
 }
 

@@ -1,7 +1,6 @@
 //! Routes: unpack, call the service, wrap.
 
 use actix_web::{HttpResponse, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::Intake;
 use super::model::{StatusEvents, StatusEventsOutcome};
@@ -10,9 +9,10 @@ use crate::platform::error::Result;
 use crate::platform::http::body::Json;
 use crate::platform::http::identity::Internal;
 use crate::platform::http::problem::BodyProblems;
+use crate::platform::http::routes::Routes;
 
 /// Mounts the routes of the intake.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes.service(status_events);
 }
 

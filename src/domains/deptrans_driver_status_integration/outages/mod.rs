@@ -10,13 +10,12 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use utoipa_actix_web::service_config::ServiceConfig;
-
 use self::store::{Outage, Position};
 use super::krt::Gateway;
 use crate::platform::context::Context;
 use crate::platform::database::Database;
 use crate::platform::error::Result;
+use crate::platform::http::routes::Routes;
 use crate::platform::shutdown::Shutdown;
 
 /// The outages.
@@ -48,6 +47,6 @@ impl Outages {
 }
 
 /// Mounts the routes.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes::mount(routes);
 }

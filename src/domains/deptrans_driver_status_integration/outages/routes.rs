@@ -1,7 +1,6 @@
 //! Routes: unpack, call the service, wrap.
 
 use actix_web::{HttpResponse, get};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::Outages;
 use super::store::Outage;
@@ -11,8 +10,9 @@ use crate::platform::http::identity::Internal;
 use crate::platform::http::pagination::{Page, Paging};
 use crate::platform::http::params::Query;
 use crate::platform::http::problem::ReadProblems;
+use crate::platform::http::routes::Routes;
 
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes.service(list);
 }
 

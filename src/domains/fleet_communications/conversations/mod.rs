@@ -18,8 +18,6 @@ mod stream;
 
 use std::sync::Arc;
 
-use utoipa_actix_web::service_config::ServiceConfig;
-
 pub(super) use self::cleaning::cleanings;
 use self::hub::Hub;
 use self::push::{Push, PushMessage};
@@ -27,6 +25,7 @@ pub(super) use self::settings::ConversationSettings;
 use self::stream::Reader;
 use super::Tools;
 use crate::platform::domain::Platform;
+use crate::platform::http::routes::Routes;
 use crate::platform::shutdown::Shutdown;
 
 /// Conversations.
@@ -60,6 +59,6 @@ impl Conversations {
     }
 }
 
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes::mount(routes);
 }

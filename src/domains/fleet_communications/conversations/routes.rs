@@ -1,7 +1,6 @@
 //! Routes: unpack, call the service, wrap.
 
 use actix_web::{HttpResponse, get, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::Conversations;
 use super::model::{Conversation, Message, NewMessage, ReadMark, Reader};
@@ -15,11 +14,12 @@ use crate::platform::http::identity::{Dispatcher, DispatcherHeaders, Driver, Dri
 use crate::platform::http::pagination::{Page, Paging};
 use crate::platform::http::params::{Path, Query};
 use crate::platform::http::problem::{BodyProblems, CreateProblems, ReadProblems};
+use crate::platform::http::routes::Routes;
 use crate::platform::http::sse::{self, LastEventId, LastEventIdHeader};
 use crate::platform::ids::ContractorId;
 
 /// Mounts the routes of conversations.
-pub(super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(super) fn mount(routes: &mut Routes<'_>) {
     routes
         .service(driver_messages)
         .service(driver_write)

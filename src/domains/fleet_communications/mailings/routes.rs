@@ -2,7 +2,6 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, delete, get, post, put};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::model::{
     Cancelled, HistoryQuery, MailingOrder, MailingView, Ordered, Preview, PreviewRequest,
@@ -20,10 +19,11 @@ use crate::platform::http::params::{Path, Query};
 use crate::platform::http::problem::{
     BodyProblems, CreateProblems, DeleteProblems, EditProblems, ReadProblems, StateProblems,
 };
+use crate::platform::http::routes::Routes;
 use crate::platform::ids::OpaqueId;
 
 /// Mounts the routes of mailings and templates; fixed paths come before patterns.
-pub(in super::super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(in super::super) fn mount(routes: &mut Routes<'_>) {
     routes
         .service(order)
         .service(preview)

@@ -1,7 +1,6 @@
 //! Routes: unpack, call the service, wrap.
 
 use actix_web::{HttpResponse, get, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::Takeout;
 use super::model::{ErasureAccepted, ErasureRequest, Receipt, StatusRequest, TakeoutStatus};
@@ -11,10 +10,11 @@ use crate::platform::http::body::Json;
 use crate::platform::http::identity::Takeout as Caller;
 use crate::platform::http::params::Path;
 use crate::platform::http::problem::{BodyProblems, CreateProblems, ReadProblems};
+use crate::platform::http::routes::Routes;
 use crate::platform::ids::RequestId;
 
 /// Mounts the routes of the data-subject service.
-pub(in super::super) fn mount(routes: &mut ServiceConfig<'_>) {
+pub(in super::super) fn mount(routes: &mut Routes<'_>) {
     routes.service(status).service(delete).service(receipt);
 }
 

@@ -1,7 +1,6 @@
 //! Routes: unpack, call the service, wrap.
 
 use actix_web::{HttpResponse, delete, get, post, put};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::Accumulators;
 use super::model::{
@@ -19,9 +18,10 @@ use crate::platform::http::params::{Path, Query};
 use crate::platform::http::problem::{
     CreateProblems, DeleteStateProblems, EditStateProblems, ReadProblems,
 };
+use crate::platform::http::routes::Routes;
 
 /// Mounts the routes of accumulators and swaps.
-pub fn mount(routes: &mut ServiceConfig<'_>) {
+pub fn mount(routes: &mut Routes<'_>) {
     routes
         .service(create)
         .service(list)

@@ -2,7 +2,6 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, delete, get, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::Bookings;
@@ -14,9 +13,10 @@ use crate::platform::http::idempotency::{IdempotencyHeader, IdempotencyKey};
 use crate::platform::http::identity::Internal;
 use crate::platform::http::params::Path;
 use crate::platform::http::problem::{CreateProblems, ReadProblems, StateProblems};
+use crate::platform::http::routes::Routes;
 
 /// Mounts the routes of bookings.
-pub fn mount(routes: &mut ServiceConfig<'_>) {
+pub fn mount(routes: &mut Routes<'_>) {
     routes.service(book).service(get_one).service(cancel);
 }
 

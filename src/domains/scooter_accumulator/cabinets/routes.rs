@@ -2,7 +2,6 @@
 
 use actix_web::{HttpResponse, delete, get, post, put};
 use serde::Serialize;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::Cabinets;
 use super::cells::Cell;
@@ -20,9 +19,10 @@ use crate::platform::http::params::{Path, Query};
 use crate::platform::http::problem::{
     CreateProblems, DeleteStateProblems, EditStateProblems, ReadProblems,
 };
+use crate::platform::http::routes::Routes;
 
 /// Mounts the routes of cabinets.
-pub fn mount(routes: &mut ServiceConfig<'_>) {
+pub fn mount(routes: &mut Routes<'_>) {
     routes
         .service(create)
         .service(list)

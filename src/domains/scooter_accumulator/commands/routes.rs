@@ -2,7 +2,6 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, get, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::model::{CommandOrder, CommandView};
@@ -16,9 +15,10 @@ use crate::platform::http::idempotency::{IdempotencyHeader, IdempotencyKey};
 use crate::platform::http::identity::Internal;
 use crate::platform::http::params::Path;
 use crate::platform::http::problem::{CreateProblems, ReadProblems};
+use crate::platform::http::routes::Routes;
 
 /// Mounts the routes of commands.
-pub fn mount(routes: &mut ServiceConfig<'_>) {
+pub fn mount(routes: &mut Routes<'_>) {
     routes.service(give).service(command);
 }
 

@@ -1,7 +1,6 @@
 //! Routes: unpack, call the service, wrap.
 
 use actix_web::{HttpResponse, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::model::ExecuteOrder;
@@ -13,9 +12,10 @@ use crate::platform::http::body::Json;
 use crate::platform::http::identity::Internal;
 use crate::platform::http::params::Path;
 use crate::platform::http::problem::ChangeProblems;
+use crate::platform::http::routes::Routes;
 
 /// Mounts the route.
-pub fn mount(routes: &mut ServiceConfig<'_>) {
+pub fn mount(routes: &mut Routes<'_>) {
     routes.service(execute);
 }
 
