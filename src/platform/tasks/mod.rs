@@ -10,7 +10,7 @@
 //! [`Running::complete_in`] tie its writes to its claim.
 //!
 //! How one could still get it wrong: calls to outside services made twice are the handler's to make
-//! idempotent (the task's number is a stable key); a task enqueued under the unique key of one that
+//! idempotent (a key out of the task's fields is the same in every attempt); a task enqueued under the unique key of one that
 //! runs already is not kept; a handler that blocks its thread stops its neighbours' heartbeats.
 //!
 //! `task` (what is enqueued) and `running` (what a handler sees) are the domains' side. `runner`
