@@ -91,7 +91,7 @@ impl Which {
     }
 
     /// What is not dead may be somebody's work: all of it at once is never meant.
-    fn to_discard(self, state: String) -> anyhow::Result<Selection> {
+    fn for_discarding(self, state: String) -> anyhow::Result<Selection> {
         if state != DEAD && self.all {
             bail!("name the tasks that are {state}: IDs, --queue or --kind, not --all");
         }
@@ -122,7 +122,7 @@ pub async fn tasks(source: &ConfigSource, command: TaskCommand) -> anyhow::Resul
             print(format_args!("{} ready again", in_database(source, retry).await?))?;
         }
         TaskCommand::Discard { which, state } => {
-            let selection = which.to_discard(state)?;
+            let selection = which.for_discarding(state)?;
             let discard = async |connection: &mut Connection| selection.discard(connection).await;
             print(format_args!("{} discarded", in_database(source, discard).await?))?;
         }
