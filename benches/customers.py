@@ -11,7 +11,7 @@ import time
 from statistics import median
 
 import statement
-from processes import TOKEN, Server, family_cpu_ms
+from processes import TOKEN, Server, family_cpu_ms, wrk
 from report import row
 
 WORK, ROWS, POSTMASTER = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -58,20 +58,9 @@ class Bench:
         self.turn += 1
         threads = min(2, connections)
         skip = self.turn * 0.381966 % 1
-        own, other = self.server.cpu_ms(), family_cpu_ms(POSTMASTER)
-        out = run(
-            ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", "benches/customers.lua"]
-            + [f"http://{self.server.address}", "--", f"{WORK}/keys", TOKEN, what]
-            + [str(threads), str(skip), ORDERED_AT]
-        )
-        result = json.loads(re.search(r"^RESULT (.*)$", out, re.M)[1])
-        own, other = self.server.cpu_ms() - own, family_cpu_ms(POSTMASTER) - other
-        if result["failed"] or not result["requests"]:
-            raise SystemExit(f"error: {what} of {self.server.address}: {result['failed']} requests failed ({result['how']})")
-        result["per_second"] = result["requests"] / result["seconds"]
-        result["server_cpu"] = own / result["requests"] * 1000
-        result["postgres_cpu"] = other / result["requests"] * 1000
-        return result
+        cpu = {"server_cpu": self.server.cpu_ms, "postgres_cpu": lambda: family_cpu_ms(POSTMASTER)}
+        arguments = [f"{WORK}/keys", TOKEN, what, threads, skip, ORDERED_AT]
+        return wrk(self.server.address, "customers", arguments, seconds, connections, cpu)
 
     def pgbench(self, script, clients, seconds=SECONDS, statements=1):
         """The same statement without a server in between, prepared, over TCP as the server does."""

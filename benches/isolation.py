@@ -8,7 +8,6 @@ the time, so that what is measured is waiting, not a share of the cores. Called 
 import http.client
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -18,7 +17,7 @@ import tempfile
 import time
 from statistics import median
 
-from processes import TOKEN, Server, StandIns
+from processes import TOKEN, Server, StandIns, wrk_result
 from report import row
 
 WORK, DATABASE, BROKER_PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -76,7 +75,7 @@ class Wrk:
     def result(self):
         out, _ = self.process.communicate()
         self.file.close()
-        return json.loads(re.search(r"^RESULT (.*)$", out, re.M)[1])
+        return wrk_result(out)
 
 
 class Locked:

@@ -6,14 +6,13 @@ a constant), nginx as a proxy before it, and the server before it. Called by par
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
 from statistics import median
 
-from processes import TOKEN, Server, family_cpu_ms
+from processes import TOKEN, Server, family_cpu_ms, wrk
 from report import row
 
 WORK = sys.argv[1]
@@ -75,19 +74,8 @@ def say(text):
     print(f"==> {text}", file=sys.stderr, flush=True)
 
 
-def wrk(address, path, body, process, connections, seconds):
-    before = process.cpu_ms()
-    out = subprocess.run(
-        ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "-s", "benches/orders.lua"]
-        + [f"http://{address}", "--", path, json.dumps(body), TOKEN],
-        capture_output=True, text=True, check=True,
-    ).stdout
-    result = json.loads(re.search(r"^RESULT (.*)$", out, re.M)[1])
-    if result["failed"] or not result["requests"]:
-        raise SystemExit(f"error: {address}{path}: {result['failed']} requests failed")
-    result["per_second"] = result["requests"] / result["seconds"]
-    result["cpu"] = (process.cpu_ms() - before) / result["requests"] * 1000
-    return result
+def called(address, path, body, process, connections, seconds):
+    return wrk(address, "orders", [path, json.dumps(body), TOKEN], seconds, connections, {"cpu": process.cpu_ms})
 
 
 def measure(ways):
@@ -96,8 +84,8 @@ def measure(ways):
     for turn in range(ROUNDS):
         say(f"P7 estimate: round {turn + 1} of {ROUNDS}")
         for name in list(ways)[:: -1 if turn % 2 else 1]:
-            results[name]["alone"].append(wrk(*ways[name], 1, SECONDS // 2))
-            results[name]["loaded"].append(wrk(*ways[name], 32, SECONDS))
+            results[name]["alone"].append(called(*ways[name], 1, SECONDS // 2))
+            results[name]["loaded"].append(called(*ways[name], 32, SECONDS))
     return results
 
 

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -98,6 +99,31 @@ class StandIns:
 
     def stop(self):
         stop(self.process)
+
+
+def wrk_result(out):
+    """What shared.lua says at the end of a run."""
+    return json.loads(re.search(r"^RESULT (.*)$", out, re.M)[1])
+
+
+def wrk(address, script, arguments, seconds, connections, cpu):
+    """Runs wrk with a script of this folder and what that is given. `cpu` has functions that tell CPU in
+    milliseconds, by name: to the result come, under that name, the milliseconds of a thousand requests."""
+    before = {name: of() for name, of in cpu.items()}
+    done = subprocess.run(
+        ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "-s", f"benches/{script}.lua"]
+        + [f"http://{address}", "--", *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"error: wrk: {done.stderr[-1000:]}")
+    result = wrk_result(done.stdout)
+    spent = {name: of() - before[name] for name, of in cpu.items()}
+    if result["failed"] or not result["requests"]:
+        called = f"{script} of {address}"
+        raise SystemExit(f"error: {called}: {result['failed']} requests failed ({result['how']})")
+    result["per_second"] = result["requests"] / result["seconds"]
+    return {**result, **{name: ms / result["requests"] * 1000 for name, ms in spent.items()}}
 
 
 def started(command, log):

@@ -16,7 +16,7 @@ import threading
 import time
 from statistics import median
 
-from processes import TOKEN, Server, StandIns, family_cpu_ms
+from processes import TOKEN, Server, StandIns, family_cpu_ms, wrk
 from report import row
 
 WORK, SANDBOX, POSTMASTER = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -71,22 +71,12 @@ def psql(text, url=None):
     return run(["tools/local/postgres.sh", "psql", "-qAt", "-v", "ON_ERROR_STOP=1"], env=environment, input=text)
 
 
-def wrk(server, requests, seconds=SECONDS, connections=64):
+def called(server, requests, seconds=SECONDS, connections=64):
     with tempfile.NamedTemporaryFile("w", suffix=".requests", encoding="utf-8") as file:
         file.write("\n".join(requests) + "\n")
         file.flush()
-        own, other = server.cpu_ms(), family_cpu_ms(POSTMASTER)
-        out = run(
-            ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "-s", "benches/updates.lua"]
-            + [f"http://{server.address}", "--", file.name, TOKEN]
-        )
-    result = json.loads(re.search(r"^RESULT (.*)$", out, re.M)[1])
-    if result["failed"] or not result["requests"]:
-        raise SystemExit(f"error: {result['failed']} requests failed")
-    result["per_second"] = result["requests"] / result["seconds"]
-    result["server_cpu"] = (server.cpu_ms() - own) / result["requests"] * 1000
-    result["postgres_cpu"] = (family_cpu_ms(POSTMASTER) - other) / result["requests"] * 1000
-    return result
+        cpu = {"server_cpu": server.cpu_ms, "postgres_cpu": lambda: family_cpu_ms(POSTMASTER)}
+        return wrk(server.address, "updates", [file.name, TOKEN], seconds, connections, cpu)
 
 
 class Reader:
@@ -248,15 +238,15 @@ def measure(server, url):
     results = {"livez": [], "empty": [], "check": [], "pgbench": []}
     # The statement of a check is seen by it.
     requests = check_requests(server, 40)
-    wrk(server, poll, 2), wrk(server, requests, 2)
+    called(server, poll, 2), called(server, requests, 2)
     with tempfile.TemporaryDirectory() as folder:
         paths = check_scripts(folder, url, 40)
         for turn in range(ROUNDS):
             say(f"P4 update feeds: round {turn + 1} of {ROUNDS}")
             ways = {
-                "livez": lambda: wrk(server, ["GET /livez"], SECONDS // 2),
-                "empty": lambda: wrk(server, poll, SECONDS // 2),
-                "check": lambda: wrk(server, requests),
+                "livez": lambda: called(server, ["GET /livez"], SECONDS // 2),
+                "empty": lambda: called(server, poll, SECONDS // 2),
+                "check": lambda: called(server, requests),
                 "pgbench": lambda: pgbench(paths, url, 8),
             }
             for name in list(ways)[:: -1 if turn % 2 else 1]:

@@ -1,6 +1,7 @@
 //! Where drivers' events go: a Kafka that is there already, or librdkafka's own broker, embedded in
-//! this process. It speaks the real protocol, listens on a free port, and remembers nothing. It is for one
-//! process of fleet: librdkafka's own aborts (an assertion) when a group's members come and go at once.
+//! this process. It speaks the real protocol, listens on a free port, so that any number of stand-ins run on a
+//! machine, and remembers nothing. It is for one process of fleet: librdkafka's own may abort (an assertion)
+//! when a group's members come and go at once.
 
 use std::io;
 use std::sync::mpsc;

@@ -356,8 +356,9 @@ pub fn start(listener: TcpListener, options: &SandboxOptions) -> io::Result<Sand
 /// # Errors
 /// When the address is taken or the state file cannot be used.
 pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(options.listen)
-        .with_context(|| format!("cannot listen on {}", options.listen))?;
+    let listener = TcpListener::bind(options.listen).with_context(|| {
+        format!("cannot listen on {}; `--listen` takes another address, or port 0", options.listen)
+    })?;
     let sandbox = start(listener, &options).context("cannot start the stand-ins")?;
     tracing::info!(listen = %sandbox.addr(), stand_ins = ?STAND_INS, "the sandbox is ready");
     cabinets::add_examples(sandbox.cabinets(), &options.cabinets).map_err(anyhow::Error::msg)?;

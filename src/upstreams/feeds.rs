@@ -100,26 +100,12 @@ impl Feeds {
         self.upstream.trouble()
     }
 
-    /// Shows `payload` to the park's `recipients`, at most [`CHANNELS`], once for each `request_id`.
+    /// Shows `payload` to the park's `recipients`, at most [`CHANNELS`], once for each `request_id`; from
+    /// `expires_at` on to nobody any more.
     ///
     /// # Errors
     /// When there is no usable answer: they may have it all the same.
     pub async fn create(
-        &self,
-        ctx: &Context,
-        request_id: &str,
-        park: &ParkId,
-        recipients: &[Recipient<'_>],
-        payload: &Payload<'_>,
-    ) -> Result<Delivered, UpstreamError> {
-        self.create_until(ctx, request_id, park, recipients, payload, None).await
-    }
-
-    /// The same, and not any more from `expires_at` on.
-    ///
-    /// # Errors
-    /// As [`Feeds::create`].
-    pub async fn create_until(
         &self,
         ctx: &Context,
         request_id: &str,

@@ -119,7 +119,7 @@ impl Domain for FleetCommunications {
                 metrics: self.metrics.clone(),
             });
             let mut cleanings = conversations::cleanings(&tools.settings.conversations);
-            cleanings.push(mailings::cleaning(tools.settings.recipient_days));
+            cleanings.extend(mailings::cleanings(&tools.settings));
             self.mailings.fill(Mailings::start(Arc::clone(&tools)));
             self.conversations.fill(Conversations::start(tools, platform));
             self.upstreams.fill((parks, feeds));

@@ -17,6 +17,8 @@ pub struct CommunicationsSettings {
     pub mailing_slice_ms: u64,
     /// How long a mailing's recipients are kept after its end.
     pub recipient_days: i32,
+    /// How long a mailing is kept after its end, and a template after it was deleted.
+    pub mailing_days: i32,
     /// Conversations and their event streams.
     pub conversations: ConversationSettings,
 }
@@ -44,6 +46,12 @@ impl Section for CommunicationsSettings {
             (14..=3_650).contains(&self.recipient_days),
             "recipient_days",
             "must be in 14..=3650",
+        );
+        // Recipients refer to their mailing, so they go first.
+        faults.require(
+            (self.recipient_days..=3_650).contains(&self.mailing_days),
+            "mailing_days",
+            "must not be less than recipient_days, and at most 3650",
         );
         self.conversations.check(faults);
     }

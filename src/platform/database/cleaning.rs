@@ -41,7 +41,9 @@ type Remove = dyn for<'a> Fn(&'a mut Connection, i64) -> BoxFuture<'a, Result<us
 
 /// One kind of rows that do not stay for ever.
 pub struct Cleaning {
-    /// The label of its metrics, and the name of its lock.
+    /// The label of its metrics, and the name of its lock: `schema.rows`, where the rows are called as their
+    /// table, or, when one part of it goes by a rule of its own, as that part. All are in
+    /// docs/operations.md, "How long data is kept".
     what: &'static str,
     every: Duration,
     batch: i64,
@@ -63,7 +65,7 @@ struct Held {
 
 impl Cleaning {
     /// By a statement that removes at most `$2` rows older than `$1`, in whichever unit it takes that.
-    /// `what` is the table with its schema.
+    /// `what` is the rows' name with their schema.
     #[must_use]
     pub fn by_statement(what: &'static str, sql: &'static str, age: i32) -> Self {
         Self::by(what, move |connection, limit| run(connection, sql, age, limit).boxed())

@@ -8,6 +8,49 @@ use super::WAKE_UPS;
 use crate::platform::database::Connection;
 use crate::platform::error::Result;
 
+/// How many tasks of one kind are in each state.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct StoredKind {
+    /// Their queue.
+    #[diesel(sql_type = Text)]
+    pub queue: String,
+    /// Their kind.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// Those that may run.
+    #[diesel(sql_type = BigInt)]
+    pub ready: i64,
+    /// Those that wait for their time; where nobody works on the queue, also beyond it.
+    #[diesel(sql_type = BigInt)]
+    pub scheduled: i64,
+    /// Those that run.
+    #[diesel(sql_type = BigInt)]
+    pub running: i64,
+    /// Those that were given up.
+    #[diesel(sql_type = BigInt)]
+    pub dead: i64,
+    /// Seconds for which the first of those that may run has waited; `None`: none may.
+    #[diesel(sql_type = Nullable<Double>)]
+    pub waits: Option<f64>,
+}
+
+impl StoredKind {
+    /// All kinds of which something is stored. Reads the whole table.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn all(connection: &mut Connection) -> Result<Vec<Self>> {
+        let sql = "SELECT queue, kind, count(*) FILTER (WHERE state = 'ready') AS ready, \
+               count(*) FILTER (WHERE state = 'scheduled') AS scheduled, \
+               count(*) FILTER (WHERE state = 'running') AS running, \
+               count(*) FILTER (WHERE state = 'dead') AS dead, \
+               extract(epoch FROM clock_timestamp() - min(run_at) FILTER (WHERE state = 'ready' \
+                 OR (state = 'scheduled' AND run_at < clock_timestamp())))::float8 AS waits \
+             FROM task_queue.tasks GROUP BY queue, kind ORDER BY queue, kind";
+        Ok(diesel::sql_query(sql).load(connection).await?)
+    }
+}
+
 /// Which tasks are meant. What is left out does not narrow it down.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
@@ -110,12 +153,16 @@ impl Selection {
         Ok(usize::try_from(retried.retried).unwrap_or_default())
     }
 
-    /// Removes dead ones of them for good. Returns how many.
+    /// Removes those of them for good that no worker has: dead ones, unless another state is selected.
+    /// Returns how many.
     ///
     /// # Errors
     /// The database fails.
     pub async fn discard(&self, connection: &mut Connection) -> Result<usize> {
-        let sql = format!("DELETE FROM task_queue.tasks t WHERE {SELECTED} AND t.state = 'dead'");
+        let sql = format!(
+            "DELETE FROM task_queue.tasks t WHERE {SELECTED} AND t.state = COALESCE($2, 'dead') \
+             AND t.state <> 'running'"
+        );
         Ok(self.bind(sql).execute(connection).await?)
     }
 

@@ -10,8 +10,9 @@
 //! [`Running::complete_in`] tie its writes to its claim.
 //!
 //! How one could still get it wrong: calls to outside services made twice are the handler's to make
-//! idempotent (the task's number is a stable key); a task enqueued under the unique key of one that
-//! runs already is not kept; a handler that blocks its thread stops its neighbours' heartbeats.
+//! idempotent (a key out of the task's fields is the same in every attempt); a task enqueued under
+//! the unique key of one that runs already is not kept; a handler that blocks its thread stops its
+//! neighbours' heartbeats.
 //!
 //! `task` (what is enqueued) and `running` (what a handler sees) are the domains' side. `runner`
 //! claims and runs, with `statements` on a lane of each thread; `keeper` lets due tasks in, rescues,
@@ -40,8 +41,9 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-pub use admin::{Selection, StoredTask};
+pub use admin::{Selection, StoredKind, StoredTask};
 pub use running::{Failure, Outcome, Running, TaskResult};
+pub use schedule::StoredSchedule;
 pub use task::{NewTask, Priority, Task, TaskId};
 
 use self::enqueue::Seen;

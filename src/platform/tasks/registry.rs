@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::fronts::Fronts;
 use super::running::{Failure, Lease, Running, TaskResult};
 use super::statements::Claimed;
-use super::task::{Task, TaskId};
+use super::task::Task;
 use crate::platform::context::Context;
 use crate::platform::error::{Error, Kind};
 use crate::platform::ids::ParkId;
@@ -40,7 +40,6 @@ impl Handler {
                 task,
                 context,
                 park: ParkId::parse(&claimed.park_id).ok(),
-                id: TaskId(claimed.id),
                 attempt: claimed.attempt,
                 max_attempts: claimed.max_attempts,
                 lease,

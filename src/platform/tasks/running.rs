@@ -9,7 +9,6 @@ use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 
 use super::statements::Claim;
-use super::task::TaskId;
 use crate::platform::context::Context;
 use crate::platform::database::{Connection, prepared_statement};
 use crate::platform::error::{Error, Kind, Result};
@@ -24,8 +23,6 @@ pub struct Running<T> {
     pub context: Context,
     /// The park it was enqueued for.
     pub park: Option<ParkId>,
-    /// Its number in the table: a stable part of keys that make outside calls idempotent.
-    pub id: TaskId,
     /// Which attempt this is, from 1; the last is `max_attempts`.
     pub attempt: i16,
     /// After so many failures it is dead.

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use diesel::prelude::*;
-use diesel::sql_types::{Double, Text};
+use diesel::sql_types::{Array, Bool, Double, Text};
 use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -43,6 +43,51 @@ const WAIT: &str = "SELECT GREATEST(extract(epoch FROM next_at - clock_timestamp
 struct Wait {
     #[diesel(sql_type = Double)]
     seconds: f64,
+}
+
+/// A schedule as an operator sees it.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct StoredSchedule {
+    /// Its name.
+    #[diesel(sql_type = Text)]
+    pub name: String,
+    /// Seconds from one tick to the next.
+    #[diesel(sql_type = Double)]
+    pub every: f64,
+    /// Seconds until the next; less than none when nobody took it.
+    #[diesel(sql_type = Double)]
+    pub due_in: f64,
+    /// Its tick is due, and no process that runs has it.
+    #[diesel(sql_type = Bool)]
+    pub is_abandoned: bool,
+}
+
+/// Whoever has a schedule looks at least each [`LONGEST`], so a tick that is overdue for longer is nobody's.
+const ABANDONED: &str = "next_at < clock_timestamp() - interval '5 minutes'";
+
+impl StoredSchedule {
+    /// All schedules.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn all(connection: &mut Connection) -> Result<Vec<Self>> {
+        let sql = format!(
+            "SELECT name, extract(epoch FROM every)::float8 AS every, \
+             extract(epoch FROM next_at - clock_timestamp())::float8 AS due_in, \
+             {ABANDONED} AS is_abandoned FROM task_queue.schedules ORDER BY name"
+        );
+        Ok(diesel::sql_query(sql).load(connection).await?)
+    }
+
+    /// Removes those of these that are abandoned; how many they were. A process that knows one makes it
+    /// anew, due at once.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn discard(connection: &mut Connection, names: &[String]) -> Result<usize> {
+        let sql = format!("DELETE FROM task_queue.schedules WHERE name = ANY($1) AND {ABANDONED}");
+        Ok(diesel::sql_query(sql).bind::<Array<Text>, _>(names).execute(connection).await?)
+    }
 }
 
 /// Enqueues the task of a tick.

@@ -1,5 +1,6 @@
 //! What is too old goes, in batches, by one instance at a time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fleet::platform::config::ConfigSource;
@@ -10,6 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::support::app::TestApp;
 use crate::support::database::TestDatabase;
 use crate::support::{PATIENCE, eventually};
 
@@ -144,4 +146,32 @@ async fn one_that_cannot_be_cleaned_is_told_holds_up_no_other_and_is_tried_again
     other.batch_execute("COMMIT").await.unwrap();
     eventually("the first is cleaned", async || world.left("first").await == 5).await;
     world.stop().await;
+}
+
+/// What a heading of the operations' handbook says behind each `what`.
+fn documented() -> BTreeSet<String> {
+    let handbook = include_str!("../../../docs/operations.md");
+    let (_, kept) = handbook.split_once("\n## How long data is kept\n").expect("the heading");
+    let (kept, _) = kept.split_once("\n## ").expect("the next");
+    let rows = kept.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit_once("| "));
+    let labels = rows.flat_map(|(_, labels)| labels.split(", "));
+    let label = |text: &str| Some(text.strip_prefix('`')?.strip_suffix('`')?.to_owned());
+    labels.filter_map(label).collect()
+}
+
+#[actix_web::test]
+async fn what_is_cleaned_is_in_the_handbook() {
+    let app = TestApp::builder().start().await;
+    let documented = documented();
+    let is_told = |what: &str| what.split_once('.').is_some_and(|(schema, _)| !schema.is_empty());
+    assert!(documented.len() > 10 && documented.iter().all(|what| is_told(what)), "{documented:?}");
+    eventually("metrics and handbook name the same", async || {
+        let metrics = app.anonymous().get("metrics").await.text();
+        let series = metrics.lines().filter_map(|line| {
+            let (_, what) = line.split_once("fleet_cleaning_rows_total{what=\"")?;
+            Some(what.split_once('"')?.0.to_owned())
+        });
+        series.collect::<BTreeSet<String>>() == documented
+    })
+    .await;
 }

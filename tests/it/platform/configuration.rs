@@ -363,6 +363,14 @@ async fn a_port_that_is_taken_is_told_with_its_number() {
     assert!(said.contains(&format!("cannot listen on {addr}")), "{said}");
 }
 
+#[test]
+fn stand_ins_whose_port_is_taken_say_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let ended = run(&["sandbox", "--listen", &addr], "", &[]);
+    assert_says(&ended, 1, &[&format!("cannot listen on {addr}; `--listen` takes another")]);
+}
+
 #[actix_web::test]
 async fn a_server_with_a_wrong_configuration_tells_all_of_it_and_ends() {
     let mut server = Server::spawn("[http]\nlisen = 'x'\nworkers = -1\n", &[]);

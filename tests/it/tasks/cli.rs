@@ -106,6 +106,58 @@ async fn a_dead_task_whose_key_was_taken_meanwhile_stays_dead() {
     assert_eq!(world.stored("dead").await, 1);
 }
 
+#[actix_web::test]
+async fn tasks_without_a_handler_are_counted_and_discarded_and_others_stay() {
+    let world = World::make().await;
+    let worker = world.instance();
+    worker.enqueue(NewTask::new(Hopeless { number: 1 })).await.unwrap();
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    worker.enqueue(NewTask::new(Hopeless { number: 2 }).run_at(later)).await.unwrap();
+    worker.enqueue(note(1)).await.unwrap();
+    let running = "UPDATE task_queue.tasks SET state = 'running', \
+           lease_until = now() + interval '1 hour' WHERE kind = 'hopeless' AND state = 'ready'";
+    let cli = Cli::of(&world);
+    let kinds = cli.says(&["kinds"]);
+    let line = "lost causes\thopeless\t1\t1\t0\t0\t";
+    assert!(kinds.lines().any(|said| said.starts_with(line) && said.ends_with('s')), "{kinds}");
+    assert!(kinds.lines().any(|said| said.starts_with("notes\tnote\t1\t0\t0\t0\t")), "{kinds}");
+
+    // Not by the way, and nothing that a worker has.
+    assert_eq!(cli.says(&["discard", "--kind", "hopeless"]).trim(), "0 discarded");
+    let all = cli.run(&["discard", "--state", "ready", "--all"]);
+    assert_eq!((all.code(), world.stored("").await), (Some(1), 3), "{all:?}");
+    assert_eq!(cli.run(&["discard", "--state", "running", "--all"]).code(), Some(2));
+    world.test.execute(running).await;
+    let ready = ["discard", "--kind", "hopeless", "--state", "ready"];
+    assert_eq!(cli.says(&ready).trim(), "0 discarded");
+    world.test.execute("UPDATE task_queue.tasks SET state = 'ready', lease_until = NULL").await;
+    assert_eq!(cli.says(&ready).trim(), "2 discarded");
+    assert_eq!(world.stored("").await, 1, "of another kind");
+}
+
+#[actix_web::test]
+async fn a_schedule_that_nobody_has_is_told_and_discarded() {
+    let world = World::make().await;
+    let worker = world.instance();
+    let notes = worker.note_numbers::<Note>();
+    worker.tasks.every("kept", std::time::Duration::from_hours(1), || Note { number: 1 });
+    notes.reach(1).await;
+    let former = "INSERT INTO task_queue.schedules (name, every, next_at) VALUES \
+         ('former', '1 minute', now() - interval '1 day'), \
+         ('fresh', '1 day', now() - interval '1 minute')";
+    world.test.execute(former).await;
+
+    let cli = Cli::of(&world);
+    let listed = cli.says(&["schedules"]);
+    let abandoned: Vec<_> = listed.lines().filter(|line| line.ends_with("abandoned")).collect();
+    assert!(matches!(*abandoned, [one] if one.starts_with("former\t60s\t-864")), "{listed}");
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+
+    let ended = cli.run(&["discard-schedules", "former", "fresh", "kept", "unheard of"]);
+    assert_eq!((ended.code(), ended.stdout.trim()), (Some(1), "1 discarded"), "{ended:?}");
+    assert_eq!(world.test.count("SELECT count(*) FROM task_queue.schedules").await, 2);
+}
+
 #[test]
 fn a_database_that_cannot_be_reached_is_told() {
     let config = "[database]\nurl = 'postgres://fleet:hunter2@127.0.0.1:9/fleet'\n";

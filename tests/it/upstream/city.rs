@@ -1,6 +1,6 @@
 //! The city of drivers: its events, as Kafka brings them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use fleet::sandbox::{City, EmbeddedBroker, SandboxDriver, fill_topic};
@@ -33,6 +33,17 @@ fn read(brokers: &str, count: usize) -> Vec<(String, Value)> {
         }
     }
     found
+}
+
+#[test]
+fn embedded_brokers_stand_beside_each_other() {
+    let brokers: Vec<_> = (0..3).map(|_| EmbeddedBroker::start().unwrap()).collect();
+    let addresses: BTreeSet<&str> = brokers.iter().map(EmbeddedBroker::brokers).collect();
+    assert_eq!(addresses.len(), 3);
+    for address in addresses {
+        fill_topic(address, TOPIC, &mut City::new(DRIVERS, 7), 10).unwrap();
+        assert_eq!(read(address, 10).len(), 10);
+    }
 }
 
 #[test]

@@ -128,11 +128,6 @@ impl DirectoryMetrics {
         let place = self.watched.shrunken.get(feed as usize);
         place.is_some_and(|place| place.load(Ordering::Relaxed))
     }
-
-    /// How long ago a feed was last read to its end; `None`: never.
-    pub(super) fn age(&self, feed: Feed) -> Option<Duration> {
-        self.watched.age(feed)
-    }
 }
 
 impl Watched {
@@ -146,6 +141,7 @@ impl Watched {
         }
     }
 
+    /// How long ago a feed was last read to its end; `None`: never.
     fn age(&self, feed: Feed) -> Option<Duration> {
         let read = self.read.get(feed as usize)?.load(Ordering::Relaxed).checked_sub(1)?;
         let before = Duration::from_millis(self.before.get(feed as usize)?.load(Ordering::Relaxed));

@@ -21,7 +21,6 @@ mod table;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use self::categories::CategorySet;
 pub use self::changes::Changes;
@@ -137,18 +136,6 @@ impl Directory {
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         self.0.sizes()
-    }
-
-    /// How long ago driver-profiles was last read to its end.
-    #[must_use]
-    pub fn profiles_age(&self) -> Option<Duration> {
-        self.0.metrics.age(Feed::Profiles)
-    }
-
-    /// How long ago driver-categories-api was last read to its end.
-    #[must_use]
-    pub fn categories_age(&self) -> Option<Duration> {
-        self.0.metrics.age(Feed::Categories)
     }
 
     /// What is wrong with driver-profiles, though it answers.

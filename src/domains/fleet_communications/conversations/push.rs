@@ -69,7 +69,7 @@ impl Push {
         let request_id = format!("message-{message_id}");
         let delivered = self
             .feeds
-            .create(context, &request_id, park, &[recipient], &payload)
+            .create(context, &request_id, park, &[recipient], &payload, None)
             .await
             .map_err(|error| error.into_error("feeds_unavailable"))?;
         let rejected = delivered.rejected.contains_key(&channel(park, contractor_id.as_str()));

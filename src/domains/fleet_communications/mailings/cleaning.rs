@@ -1,11 +1,17 @@
-//! Recipients go when their mailing has been over for long. The mailing and its counts stay.
+//! Recipients go when their mailing has been over for long; later the mailing itself, and then what was left
+//! of its template, if that was deleted.
 
-use diesel::sql_types::{BigInt, Integer};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, Text};
 use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
 
+use crate::domains::fleet_communications::settings::CommunicationsSettings;
 use crate::platform::database::{Cleaning, Connection};
 use crate::platform::error::Result;
+
+/// Mailings of a batch: each may have hundreds of chunks.
+const MAILINGS: i64 = 100;
 
 /// Mailings that are over, under their locks: one that was resumed is none any more, and nobody changes
 /// recipients. One that somebody else has is passed over.
@@ -33,16 +39,64 @@ const NOTE: &str = concat!(
        WHERE r.park_id = m.park_id AND r.mailing_id = m.id)))"
 );
 
-/// Recipients are kept for so many days after the end of their mailing.
-pub(in super::super) fn cleaning(days: i32) -> Cleaning {
-    Cleaning::by("fleet_communications.mailing_recipients", move |connection, limit| {
-        forget(connection, days, limit).boxed()
-    })
+/// Takes mailings of whom no recipient is left, as the statements above do.
+const TAKE_ENDED: &str = "SELECT park_id, id FROM fleet_communications.mailings \
+     WHERE finished_at < now() - make_interval(days => $1) \
+       AND (recipients_removed_at IS NOT NULL OR selected = 0) \
+     ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED";
+const CHUNKS: &str = "DELETE FROM fleet_communications.mailing_chunks c USING UNNEST($1, $2) AS k(park_id, id) \
+     WHERE c.park_id = k.park_id AND c.mailing_id = k.id";
+const ENDED: &str = "DELETE FROM fleet_communications.mailings m USING UNNEST($1, $2) AS k(park_id, id) \
+     WHERE m.park_id = k.park_id AND m.id = k.id";
+/// A deleted template stays while the history shows a mailing of it. Nobody orders one of it any more.
+const TEMPLATES: &str = "DELETE FROM fleet_communications.mailing_templates WHERE ctid = ANY(ARRAY(\
+     SELECT t.ctid FROM fleet_communications.mailing_templates t \
+     WHERE t.deleted_at < now() - make_interval(days => $1) AND NOT EXISTS (\
+       SELECT FROM fleet_communications.mailings m \
+       WHERE m.park_id = t.park_id AND m.template_id = t.id) \
+     ORDER BY t.deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
+#[derive(QueryableByName)]
+struct Ended {
+    #[diesel(sql_type = Text)]
+    park_id: String,
+    #[diesel(sql_type = Text)]
+    id: String,
 }
 
-async fn forget(connection: &mut Connection, days: i32, limit: i64) -> Result<usize> {
+/// Recipients, mailings and deleted templates, each with its own age. What refers to another goes first.
+pub(in super::super) fn cleanings(settings: &CommunicationsSettings) -> Vec<Cleaning> {
+    let (recipient_days, mailing_days) = (settings.recipient_days, settings.mailing_days);
+    vec![
+        Cleaning::by("fleet_communications.mailing_recipients", move |connection, limit| {
+            forget_recipients(connection, recipient_days, limit).boxed()
+        }),
+        Cleaning::by("fleet_communications.mailings", move |connection, limit| {
+            forget_mailings(connection, mailing_days, limit).boxed()
+        })
+        .in_batches_of(MAILINGS),
+        Cleaning::by_statement("fleet_communications.mailing_templates", TEMPLATES, mailing_days),
+    ]
+}
+
+async fn forget_recipients(connection: &mut Connection, days: i32, limit: i64) -> Result<usize> {
     let remove = diesel::sql_query(RECIPIENTS).bind::<Integer, _>(days).bind::<BigInt, _>(limit);
     let removed = remove.execute(connection).await?;
     diesel::sql_query(NOTE).bind::<Integer, _>(days).execute(connection).await?;
     Ok(removed)
+}
+
+/// Removes up to `limit` mailings with their chunks.
+async fn forget_mailings(connection: &mut Connection, days: i32, limit: i64) -> Result<usize> {
+    let take = diesel::sql_query(TAKE_ENDED).bind::<Integer, _>(days).bind::<BigInt, _>(limit);
+    let ended: Vec<Ended> = take.load(connection).await?;
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    let (parks, ids): (Vec<_>, Vec<_>) =
+        ended.into_iter().map(|mailing| (mailing.park_id, mailing.id)).unzip();
+    let chunks = diesel::sql_query(CHUNKS).bind::<Array<Text>, _>(&parks);
+    chunks.bind::<Array<Text>, _>(&ids).execute(connection).await?;
+    let mailings = diesel::sql_query(ENDED).bind::<Array<Text>, _>(&parks);
+    Ok(mailings.bind::<Array<Text>, _>(&ids).execute(connection).await?)
 }

@@ -4,7 +4,7 @@
 //! `service` orders, shows, cancels and resumes; `templates` keeps what can be sent again. `sending`
 //! selects the recipients (`audience`), stores them in chunks and hands chunk after chunk to `feeds`;
 //! `recall` takes back what went out of a cancelled mailing; `watch` finds mailings whose task is
-//! gone; `cleaning` removes recipients of old ones. All of them take the mailing's row lock before they
+//! gone; `cleaning` removes old ones. All of them take the mailing's row lock before they
 //! change anything of it.
 
 mod audience;
@@ -23,7 +23,7 @@ mod watch;
 use std::sync::Arc;
 
 pub(super) use self::chunks::Rises;
-pub(super) use self::cleaning::cleaning;
+pub(super) use self::cleaning::cleanings;
 pub(super) use self::routes::mount;
 pub(super) use self::service::Mailings;
 use super::Tools;

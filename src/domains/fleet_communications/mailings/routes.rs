@@ -102,7 +102,8 @@ async fn preview(
     Ok(HttpResponse::Ok().json(preview))
 }
 
-/// The park's mailings, newest first.
+/// The park's mailings, newest first. One that ended longer ago than mailings are kept
+/// (`fleet_communications.mailing_days`) is not among them any more.
 #[utoipa::path(operation_id = "mailings_list", tag = "fleet-communications",
     params(DispatcherHeaders, HistoryQuery),
     responses((status = 200, body = Page<MailingView>, description = "A page"), ReadProblems))]
@@ -119,7 +120,8 @@ async fn history(
     Ok(HttpResponse::Ok().json(Page::new(items, next)?))
 }
 
-/// A mailing: how far it is, and whom it reached.
+/// A mailing: how far it is, and whom it reached. One that ended longer ago than mailings are kept is 404
+/// `mailing_not_found`.
 #[utoipa::path(operation_id = "mailings_get", tag = "fleet-communications",
     params(DispatcherHeaders, MailingPath),
     responses((status = 200, body = MailingView, description = "The mailing"), ReadProblems))]
@@ -228,7 +230,7 @@ async fn edit_template(
     Ok(versioned(saved.version, &saved.view))
 }
 
-/// Deletes a template; the history of its mailings stays. Repeating it does no harm.
+/// Deletes a template; the history of its mailings stays for as long as mailings are kept. Repeating it does no harm.
 #[utoipa::path(operation_id = "mailing_templates_delete", tag = "fleet-communications",
     params(DispatcherHeaders, TemplatePath, IfMatchHeader),
     responses((status = 204, description = "There is no such template now"), DeleteProblems))]

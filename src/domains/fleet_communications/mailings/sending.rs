@@ -340,7 +340,7 @@ impl Sender<'_> {
         let delivered = self
             .tools
             .feeds
-            .create_until(context, &request, park, &recipients, &payload, expires_at)
+            .create(context, &request, park, &recipients, &payload, expires_at)
             .await
             .map_err(|error| error.into_error("feeds_unavailable"))?;
         let rejection = |contractor_id: &String| {

@@ -15,6 +15,11 @@ use crate::platform::database::Connection;
 use crate::platform::database::idempotency::Guard;
 use crate::platform::error::{Error, Result};
 
+const NOT_WITH_HIM: (&str, &str) =
+    ("charged_accumulator_elsewhere", "The technician does not have the charged accumulator.");
+const NOT_INSIDE: (&str, &str) =
+    ("discharged_accumulator_elsewhere", "The discharged accumulator is not in the scooter.");
+
 impl Accumulators {
     /// Moves the charged one from the technician into the scooter, and the discharged one to the
     /// technician: both or none.
@@ -31,53 +36,13 @@ impl Accumulators {
             let detail = "must be another than charged_accumulator_id";
             return Err(Error::invalid("/discharged_accumulator_id", detail));
         }
-        let technician = Place::contractor(asked.contractor_id.clone());
-        let inside = Place::scooter(scooter.clone());
         let guard = Guard { call, domain: NAME, subject: None };
         let work = async |connection: &mut Connection| {
-            store::lock_scooter(connection, scooter).await?;
-            let ids: Vec<&AccumulatorId> = std::iter::once(charged).chain(discharged).collect();
-            let locked = places::lock(connection, &ids).await?;
-            let charged_one = pick(&locked, charged)?;
-            if charged_one.get().place.as_ref() != Some(&technician) {
-                let detail = "The technician does not have the charged accumulator.";
-                return Err(conflict("charged_accumulator_elsewhere", detail));
-            }
-            let mut moves = vec![Move {
-                accumulator: charged_one.clone(),
-                to: Some(inside.clone()),
-                flag: false,
-            }];
-            if let Some(id) = discharged {
-                let discharged_one = pick(&locked, id)?;
-                if discharged_one.get().place.as_ref() != Some(&inside) {
-                    let detail = "The discharged accumulator is not in the scooter.";
-                    return Err(conflict("discharged_accumulator_elsewhere", detail));
-                }
-                let to = Some(technician.clone());
-                moves.push(Move { accumulator: discharged_one.clone(), to, flag: false });
-            }
-            for id in &ids {
-                // One that is on its way back into a cabinet.
-                if store::is_booked(connection, id, Some("return")).await? {
-                    return Err(conflict(
-                        "accumulator_booked",
-                        "The accumulator is being returned.",
-                    ));
-                }
-            }
-            if discharged.is_none() && store::is_in_scooter(connection, scooter).await? {
-                let detail =
-                    "There is an accumulator in the scooter, and none is said to come out.";
-                return Err(conflict("scooter_occupied", detail));
-            }
+            let moves = plan(connection, scooter, asked).await?;
             places::move_all(connection, &moves, Cause::of(MoveKind::Swapped)).await?;
-            let find = async |connection: &mut Connection, id: &AccumulatorId| {
-                store::find(connection, id).await?.ok_or_else(no_accumulator)
-            };
-            let charged_now: Accumulator = find(connection, charged).await?;
+            let charged_now = found(connection, charged).await?;
             let discharged_now = match discharged {
-                Some(id) => Some(find(connection, id).await?),
+                Some(id) => Some(found(connection, id).await?),
                 None => None,
             };
             Ok(Swap {
@@ -91,6 +56,65 @@ impl Accumulators {
     }
 }
 
-fn pick<'a>(locked: &'a [Locked], id: &AccumulatorId) -> Result<&'a Locked> {
-    locked.iter().find(|locked| locked.get().id == *id).ok_or_else(no_accumulator)
+/// Takes the scooter and the accumulators, and says where these go; an error where one of them is not where
+/// it must be.
+async fn plan(
+    connection: &mut Connection,
+    scooter: &ScooterId,
+    asked: &NewSwap,
+) -> Result<Vec<Move>> {
+    let (charged, discharged) =
+        (&asked.charged_accumulator_id, asked.discharged_accumulator_id.as_ref());
+    let technician = Place::contractor(asked.contractor_id.clone());
+    let inside = Place::scooter(scooter.clone());
+    store::lock_scooter(connection, scooter).await?;
+    let ids: Vec<&AccumulatorId> = std::iter::once(charged).chain(discharged).collect();
+    let locked = places::lock(connection, &ids).await?;
+    let charged_one = at(&locked, charged, &technician, NOT_WITH_HIM)?;
+    let mut moves = vec![moved(charged_one, inside.clone())];
+    if let Some(id) = discharged {
+        let discharged_one = at(&locked, id, &inside, NOT_INSIDE)?;
+        moves.push(moved(discharged_one, technician));
+    }
+    check_free(connection, scooter, &ids, discharged.is_some()).await?;
+    Ok(moves)
+}
+
+/// Where one of the accumulators must be, or it cannot be swapped.
+fn at<'a>(
+    locked: &'a [Locked],
+    id: &AccumulatorId,
+    place: &Place,
+    otherwise: (&'static str, &'static str),
+) -> Result<&'a Locked> {
+    let one = locked.iter().find(|locked| locked.get().id == *id).ok_or_else(no_accumulator)?;
+    let (code, detail) = otherwise;
+    if one.get().place.as_ref() == Some(place) { Ok(one) } else { Err(conflict(code, detail)) }
+}
+
+fn moved(one: &Locked, to: Place) -> Move {
+    Move { accumulator: one.clone(), to: Some(to), flag: false }
+}
+
+/// An error when one of them is on its way back into a cabinet, or the scooter has one that nobody takes out.
+async fn check_free(
+    connection: &mut Connection,
+    scooter: &ScooterId,
+    ids: &[&AccumulatorId],
+    takes_out: bool,
+) -> Result<()> {
+    for id in ids {
+        if store::is_booked(connection, id, Some("return")).await? {
+            return Err(conflict("accumulator_booked", "The accumulator is being returned."));
+        }
+    }
+    if !takes_out && store::is_in_scooter(connection, scooter).await? {
+        let detail = "There is an accumulator in the scooter, and none is said to come out.";
+        return Err(conflict("scooter_occupied", detail));
+    }
+    Ok(())
+}
+
+async fn found(connection: &mut Connection, id: &AccumulatorId) -> Result<Accumulator> {
+    store::find(connection, id).await?.ok_or_else(no_accumulator)
 }

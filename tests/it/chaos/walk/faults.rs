@@ -41,7 +41,7 @@ pub enum Fault {
 
 impl Fault {
     pub fn any(run: &mut Run) -> Self {
-        match run.random.random_range(0..16) {
+        match run.random.random_range(0..20) {
             0 => Self::Copies,
             1 => Self::Mute,
             2 => Self::Ignores,

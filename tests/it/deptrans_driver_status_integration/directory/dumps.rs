@@ -32,7 +32,7 @@ async fn it_comes_up_from_its_dump_while_the_services_are_down() {
         assert!(caches.agrees(&SandboxDriver::of(index)), "{index}");
     }
     assert_eq!((caches.dumps("loaded"), caches.loads("profiles", "full")), (1, 0));
-    assert!(caches.directory.profiles_age().is_some(), "as old as the dump");
+    assert!(caches.age("profiles").is_some(), "as old as the dump");
     for stand_in in DOWN {
         sandbox.clear_fault(stand_in);
     }

@@ -99,9 +99,18 @@ impl Caches {
     }
 
     fn metric(&self, series: &str) -> u64 {
+        self.exported(series).unwrap_or(0)
+    }
+
+    /// Seconds since the feed was read; `None`: never.
+    fn age(&self, cache: &str) -> Option<u64> {
+        self.exported(&format!("deptrans_directory_age_seconds{{cache=\"{cache}\"}}"))
+    }
+
+    fn exported(&self, series: &str) -> Option<u64> {
         let text = self.metrics.render();
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.map_or(0, |value| value.parse().expect("a count"))
+        value.map(|value| value.parse().expect("a whole number"))
     }
 
     fn loads(&self, cache: &str, outcome: &str) -> u64 {

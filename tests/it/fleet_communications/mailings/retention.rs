@@ -1,4 +1,4 @@
-//! Recipients of mailings that ended long ago go; mailings and their counts stay.
+//! Recipients of mailings that ended long ago go, and later the mailings themselves.
 
 use super::*;
 use crate::support::database::TestDatabase;
@@ -37,8 +37,12 @@ async fn fill(
 }
 
 async fn serve(database: TestDatabase) -> Office {
+    serve_with(database, DAYS).await
+}
+
+async fn serve_with(database: TestDatabase, days: &str) -> Office {
     let builder = TestApp::builder().domains(&[DOMAIN]).database(database);
-    Office::of(builder.config(USUAL).config(DAYS).start().await)
+    Office::of(builder.config(USUAL).config(days).start().await)
 }
 
 async fn kept(office: &Office) -> Vec<(String, String, i64)> {
@@ -120,4 +124,74 @@ async fn the_tables_are_not_read_from_end_to_end() {
     let reads = "SELECT seq_scan FROM pg_stat_user_tables \
          WHERE schemaname = 'fleet_communications' AND relname = 'mailing_recipients'";
     assert_eq!(office.app.database().count(reads).await, 0);
+}
+
+/// What is left of a kind, by park and id.
+async fn left(office: &Office, table: &str) -> Vec<String> {
+    let sql = format!("SELECT park_id || ' ' || id FROM fleet_communications.{table} ORDER BY 1");
+    office.app.database().query(&sql, &[]).await.iter().map(|row| row.get(0)).collect()
+}
+
+#[actix_web::test]
+async fn mailings_that_ended_long_ago_go_with_all_they_had() {
+    const GONE: &str = "fleet_cleaning_rows_total{what=\"fleet_communications.mailings\"}";
+    const BOTH: &str = "[fleet_communications]\nrecipient_days = 30\nmailing_days = 60\n";
+    const SENT: (&str, &str) = ("sent", "sent");
+    let database = TestDatabase::create();
+    // More than one batch.
+    for number in 0..150 {
+        fill(&database, PARK, &format!("old-{number}"), SENT, 3, Some(61)).await;
+    }
+    fill(&database, PARK, "nobody", SENT, 0, Some(61)).await;
+    fill(&database, PARK, "failed", ("failed", "waiting"), 2_500, Some(61)).await;
+    fill(&database, PARK, "cancelled", ("cancelled", "dropped"), 10, Some(61)).await;
+    fill(&database, PARK, "fresh", SENT, 3, Some(59)).await;
+    fill(&database, PARK, "unfinished", ("sending", "waiting"), 4, None).await;
+    fill(&database, OTHER_PARK, "old-1", SENT, 3, Some(59)).await;
+    let office = serve_with(database, BOTH).await;
+    eventually("they are removed", async || office.app.count(GONE).await == 153).await;
+    let others = ["park-1 fresh", "park-1 unfinished", "park-2 old-1"];
+    assert_eq!(left(&office, "mailings").await, others);
+    let chunks = "SELECT count(*) FROM fleet_communications.mailing_chunks";
+    assert_eq!(office.app.database().count(chunks).await, 3);
+    assert_eq!(kept(&office).await, [(PARK.to_owned(), "unfinished".to_owned(), 4)]);
+
+    // To its park it is as if it had never been.
+    office.dispatcher.get("mailings/old-1").await.problem(404, "mailing_not_found");
+    for what in ["retry", "cancel"] {
+        let reply = office.dispatcher.post(&format!("mailings/failed/{what}"), json!({})).await;
+        reply.problem(404, "mailing_not_found");
+    }
+    let history = office.dispatcher.get("mailings").await.expect(200);
+    let shown: Vec<_> = history["items"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+    assert_eq!(shown.len(), 2, "{history}");
+    assert_eq!(office.mailing("fresh").await["message"], "x");
+}
+
+#[actix_web::test]
+async fn deleted_templates_go_after_the_last_of_their_mailings() {
+    const GONE: &str = "fleet_cleaning_rows_total{what=\"fleet_communications.mailing_templates\"}";
+    const BOTH: &str = "[fleet_communications]\nrecipient_days = 30\nmailing_days = 60\n";
+    let database = TestDatabase::create();
+    fill(&database, PARK, "fresh", ("sent", "sent"), 3, Some(59)).await;
+    fill(&database, OTHER_PARK, "old", ("sent", "sent"), 3, Some(61)).await;
+    let templates = format!(
+        "INSERT INTO fleet_communications.mailing_templates (park_id, id, message, created_by, deleted_at) \
+         SELECT '{PARK}', id, 'x', 1, now() - make_interval(days => days) \
+           FROM (VALUES ('deleted', 61), ('just deleted', 59), ('saved', NULL)) AS t(id, days); \
+         UPDATE fleet_communications.mailing_templates SET deleted_at = now() - interval '99 days' \
+           WHERE id = 't'"
+    );
+    database.execute(&templates).await;
+    let office = serve_with(database, BOTH).await;
+    // That of the other park's mailing goes in this round or in the next.
+    eventually("they are removed", async || office.app.count(GONE).await >= 1).await;
+    let stay = ["park-1 just deleted", "park-1 saved", "park-1 t"];
+    let is_left = left(&office, "mailing_templates").await;
+    assert!(stay.iter().all(|id| is_left.contains(&(*id).to_owned())), "{is_left:?}");
+    assert!(!is_left.contains(&"park-1 deleted".to_owned()), "{is_left:?}");
+    // The history still shows a mailing of it; to order another it is not there.
+    assert_eq!(office.mailing("fresh").await["template_id"], "t");
+    let again = office.dispatcher.post("mailings", json!({"template_id": "t"})).await;
+    again.problem(404, "template_not_found");
 }

@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS mailings_ended;

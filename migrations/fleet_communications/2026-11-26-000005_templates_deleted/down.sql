@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS mailing_templates_deleted;
