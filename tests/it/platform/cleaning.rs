@@ -87,9 +87,11 @@ impl World {
 #[actix_web::test]
 async fn old_rows_go_in_batches_and_are_counted() {
     let world = World::of_old_rows(2_500).await;
-    let note = "CREATE TABLE public.batches (rows bigint); \
+    let note = "CREATE TABLE public.batches (rows bigint, begun timestamptz, ended timestamptz); \
          CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS \
-           $$ BEGIN INSERT INTO public.batches SELECT count(*) FROM gone; RETURN NULL; END $$; \
+           $$ BEGIN INSERT INTO public.batches \
+             SELECT count(*), statement_timestamp(), clock_timestamp() FROM gone; \
+             RETURN NULL; END $$; \
          CREATE TRIGGER note AFTER DELETE ON public.first REFERENCING OLD TABLE AS gone \
            FOR EACH STATEMENT EXECUTE FUNCTION public.note()";
     world.test.execute(note).await;
@@ -112,6 +114,9 @@ async fn old_rows_go_in_batches_and_are_counted() {
     let batches = world.test.query(batches, &[]).await;
     let batches: Vec<i64> = batches.iter().map(|row| row.get(0)).collect();
     assert_eq!(batches, [500, 1_000, 1_000]);
+    let hasty = "SELECT count(*) FROM (SELECT begun - lag(ended) OVER (ORDER BY begun) AS pause \
+         FROM public.batches) b WHERE pause < interval '19 milliseconds'";
+    assert_eq!(world.test.count(hasty).await, 0, "others have their turn between two batches");
     world.stop().await;
 }
 

@@ -175,7 +175,7 @@ async fn a_cabinet_takes_one_command_at_a_time_and_an_unlock_before_the_rest() {
 #[actix_web::test]
 async fn what_does_not_leave_in_time_never_leaves() {
     let rig = Rig::with(
-        "[scooter_accumulator.commands]\npace_ms = 1000\nttl_ms = 500\nmax_waiting = 2\n",
+        "[scooter_accumulator.commands]\npace_ms = 6000\nttl_ms = 3000\nmax_waiting = 2\n",
     )
     .await;
     let first = rig.give_command(json!({"type": "get_state"})).await;
@@ -188,7 +188,8 @@ async fn what_does_not_leave_in_time_never_leaves() {
     let expired = rig.ends(&late, "expired").await;
     let result = json!({"ok": false, "error": "expired", "by": "server"});
     assert_eq!(expired["result"], result);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    // Past the moment at which the pace would have let it leave.
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
     assert_eq!((rig.received("unlock_cells"), rig.cabinet.openings().len()), (0, 0));
 }
 
