@@ -196,7 +196,7 @@ async fn a_value_that_personal_refuses_is_the_callers_fault() {
 
 #[actix_web::test]
 async fn while_the_breaker_is_open_answers_come_at_once_and_readyz_names_personal() {
-    let config = "[upstreams.personal]\ntimeout_ms = 150\nattempts = 1\nbreaker_failures = 2\n\
+    let config = "[upstreams.personal]\ntimeout_ms = 700\nattempts = 1\nbreaker_failures = 2\n\
          breaker_open_ms = 2000";
     let customers = Customers::with(config).await;
     let id = customers.order(PARK, PHONE).await;

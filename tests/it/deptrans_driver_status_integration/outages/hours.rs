@@ -115,7 +115,7 @@ async fn after_hours_only_what_is_true_now_is_told_at_the_allowed_rate_and_on_li
 /// However the calls fail.
 #[actix_web::test]
 async fn every_way_of_failing_is_an_outage_and_its_end_is_noticed() {
-    let street = Street::with("[upstreams.krt]\ntimeout_ms = 200\n").await;
+    let street = Street::with("[upstreams.krt]\ntimeout_ms = 1500\n").await;
     let drivers = street.ready(30).await;
     let faults = [
         json!({"kind": "close"}),
