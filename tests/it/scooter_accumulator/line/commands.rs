@@ -179,6 +179,7 @@ async fn what_does_not_leave_in_time_never_leaves() {
     )
     .await;
     let first = rig.give_command(json!({"type": "get_state"})).await;
+    eventually("it has left", async || rig.received("get_state") == 1).await;
     let unlock = json!({"type": "unlock_cells", "cells": [4]});
     let late = rig.give_command(unlock.clone()).await;
     assert_eq!(late["status"], "created");
