@@ -144,7 +144,7 @@ async fn a_profile_answers_within_its_callers_patience_while_personal_hangs() {
     for path in [format!("customers/{id}"), "customers".to_owned()] {
         let started = Instant::now();
         let answer = hasty.get(&path).await.expect(200);
-        assert!(started.elapsed() < Duration::from_millis(3_000), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
         let customer = answer.get("items").map_or(&answer, |items| &items[0]);
         assert_degraded(customer, &id);
     }

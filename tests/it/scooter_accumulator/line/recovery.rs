@@ -162,7 +162,7 @@ async fn a_process_that_was_stopped_before_it_sent_does_not_send_late() {
         stopped.try_send(post, &path, Some("{}".into())).await
     });
     crowd.servers[0].signal("STOP");
-    tokio::time::sleep(Duration::from_millis(3_000)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     crowd.servers[0].signal("CONT");
     let _ = call.await.unwrap();
     let expiries = "SELECT count(*) FROM scooter_accumulator.commands WHERE status = 'succeeded' \
