@@ -137,7 +137,7 @@ async fn every_fault_is_told_apart() {
         rig.fault(fault.clone());
         let started = Instant::now();
         assert_eq!(rig.send(store()).await, Err(expected), "{fault}");
-        assert!(started.elapsed() < Duration::from_secs(4), "{fault}");
+        assert!(started.elapsed() < PATIENCE / 2, "{fault}");
     }
     rig.fault(json!({"kind": "status", "status": 409}));
     assert_eq!(rig.send(store()).await, Ok(StatusCode::CONFLICT), "for the typed client");
@@ -180,7 +180,7 @@ async fn retry_after_is_waited_for_if_the_deadline_allows() {
     rig.fault(json!({"kind": "status", "status": 429, "retry_after": 60}));
     let started = Instant::now();
     rig.send(store().idempotent()).await.unwrap_err();
-    assert!(started.elapsed() < Duration::from_secs(1), "it is not begun to wait");
+    assert!(started.elapsed() < PATIENCE / 2, "it is not begun to wait");
 }
 
 #[actix_web::test]
@@ -200,7 +200,7 @@ async fn the_breaker_opens_and_recovers() {
     let rig = rig(|settings| {
         settings.timeout_ms = 1_000;
         settings.breaker_failures = 3;
-        settings.breaker_open_ms = 500;
+        settings.breaker_open_ms = 4_000;
     });
     rig.fault(json!({"kind": "hang"}));
     for _ in 0..3 {
@@ -226,7 +226,7 @@ async fn an_impatient_caller_does_not_open_the_breaker() {
             let started = Instant::now();
             let error = rig.upstream.call(&ctx, store().idempotent()).await.unwrap_err();
             assert_eq!(error, UpstreamError::Deadline, "{fault}");
-            assert!(started.elapsed() < Duration::from_secs(1), "{fault}");
+            assert!(started.elapsed() < PATIENCE / 4, "{fault}");
         }
     }
     rig.sandbox.clear_fault("personal");

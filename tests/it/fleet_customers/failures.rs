@@ -6,13 +6,13 @@ use futures_util::join;
 
 use super::*;
 use crate::support::client::Reply;
-use crate::support::eventually;
+use crate::support::{STALL, eventually};
 
 /// Short, so that what is tried three times is over soon; the breaker mends itself at once.
-const QUICK: &str = "[upstreams.personal]\ntimeout_ms = 300\nbreaker_failures = 1000\n\
+const QUICK: &str = "[upstreams.personal]\ntimeout_ms = 700\nbreaker_failures = 1000\n\
      breaker_open_ms = 100\nbody_limit_bytes = 65536";
 /// Three attempts and the pauses between them, with room for a busy machine.
-const BOUND: Duration = Duration::from_secs(4);
+const BOUND: Duration = Duration::from_secs(8);
 
 /// Every way to fail, as the sandbox can be asked for it.
 fn faults() -> Vec<Value> {
@@ -137,21 +137,21 @@ async fn a_fault_that_passes_is_not_seen() {
 
 #[actix_web::test]
 async fn a_profile_answers_within_its_callers_patience_while_personal_hangs() {
-    let customers = Customers::start().await;
+    let customers = Customers::with("[upstreams.personal]\ntimeout_ms = 20000\n").await;
     let id = customers.order(PARK, PHONE).await;
     customers.app.fault("personal", json!({"kind": "hang"}));
-    let hasty = customers.dispatcher.header("X-Request-Timeout-Ms", "700");
+    let hasty = customers.dispatcher.header("X-Request-Timeout-Ms", "3000");
     for path in [format!("customers/{id}"), "customers".to_owned()] {
         let started = Instant::now();
         let answer = hasty.get(&path).await.expect(200);
-        assert!(started.elapsed() < Duration::from_millis(700), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
         let customer = answer.get("items").map_or(&answer, |items| &items[0]);
         assert_degraded(customer, &id);
     }
     let started = Instant::now();
     let found = hasty.post("customers/find-by-phone", json!({"phone": PHONE})).await;
     found.problem(504, "deadline_exceeded");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3) + STALL, "{:?}", started.elapsed());
 }
 
 #[actix_web::test]
@@ -196,7 +196,7 @@ async fn a_value_that_personal_refuses_is_the_callers_fault() {
 
 #[actix_web::test]
 async fn while_the_breaker_is_open_answers_come_at_once_and_readyz_names_personal() {
-    let config = "[upstreams.personal]\ntimeout_ms = 150\nattempts = 1\nbreaker_failures = 2\n\
+    let config = "[upstreams.personal]\ntimeout_ms = 700\nattempts = 1\nbreaker_failures = 2\n\
          breaker_open_ms = 2000";
     let customers = Customers::with(config).await;
     let id = customers.order(PARK, PHONE).await;

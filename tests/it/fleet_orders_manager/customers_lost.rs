@@ -123,6 +123,6 @@ async fn a_stop_does_not_wait_for_ever() {
     server.signal("TERM");
     let ended = server.wait(PATIENCE).await.expect("it ends");
     assert_eq!(ended.code(), Some(0), "{}", server.output());
-    assert!(signalled.elapsed() < std::time::Duration::from_secs(4), "{:?}", signalled.elapsed());
+    assert!(signalled.elapsed() < std::time::Duration::from_secs(10), "{:?}", signalled.elapsed());
     assert!(server.output().contains("lost_at_stop"), "{}", server.output());
 }

@@ -8,10 +8,7 @@ use serde_json::json;
 use super::{DOMAIN, PARK, order_of, passenger};
 use crate::support::app::TestApp;
 use crate::support::client::{Caller, Reply};
-use crate::support::eventually;
-
-/// What may pass beyond a deadline on a busy machine.
-const SLACK: Duration = Duration::from_millis(700);
+use crate::support::{STALL, eventually};
 
 const EDIT: &str = r#"{"sms_enabled": true, "order_options": null}"#;
 
@@ -26,7 +23,7 @@ async fn within(patience: u64, caller: &Caller, send: impl AsyncFn(Caller) -> Re
     let reply = send(caller).await;
     let (took, patience) = (started.elapsed(), Duration::from_millis(patience));
     assert!(took + Duration::from_millis(20) >= patience, "{took:?}: {}", reply.text());
-    assert!(took < patience + SLACK, "{took:?}: {}", reply.text());
+    assert!(took < patience + STALL, "{took:?}: {}", reply.text());
     reply
 }
 
@@ -36,7 +33,8 @@ const AT_WORK: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = cur
 
 #[actix_web::test]
 async fn a_service_that_hangs_takes_no_more_than_the_callers_patience() {
-    let app = TestApp::start().await;
+    let config = "[upstreams.personal]\ntimeout_ms = 20000\n";
+    let app = TestApp::builder().config(config).start().await;
     app.fault("personal", json!({"kind": "hang"}));
     let dispatcher = app.dispatcher(DOMAIN, PARK);
     let find = async |caller: Caller| {
@@ -51,7 +49,7 @@ async fn a_service_that_hangs_takes_no_more_than_the_callers_patience() {
 #[actix_web::test]
 async fn a_callers_patience_is_capped_and_has_a_default() {
     let config = "[http]\ndefault_timeout_ms = 200\nmax_timeout_ms = 400\n\
-         [upstreams.personal]\ntimeout_ms = 10000\n";
+         [upstreams.personal]\ntimeout_ms = 20000\n";
     let app = TestApp::builder().config(config).start().await;
     app.fault("personal", json!({"kind": "hang"}));
     let dispatcher = app.dispatcher(DOMAIN, PARK);
@@ -65,7 +63,7 @@ async fn a_callers_patience_is_capped_and_has_a_default() {
         reply.problem(504, "deadline_exceeded");
         let (took, expected) = (started.elapsed(), Duration::from_millis(expected));
         assert!(
-            took + Duration::from_millis(20) >= expected && took < expected + SLACK,
+            took + Duration::from_millis(20) >= expected && took < expected + STALL,
             "{took:?}"
         );
     }
@@ -73,7 +71,8 @@ async fn a_callers_patience_is_capped_and_has_a_default() {
 
 #[actix_web::test]
 async fn a_wait_for_a_locked_row_ends_with_the_callers_patience_in_postgresql_too() {
-    let app = TestApp::start().await;
+    let config = "[database]\nlock_timeout_ms = 20000\nstatement_timeout_ms = 20000\n";
+    let app = TestApp::builder().config(config).start().await;
     let (dispatcher, id) = (app.dispatcher(DOMAIN, PARK), passenger(1));
     app.internal(DOMAIN).post("customers/upsert", order_of(&id)).await.expect(200);
     let path = format!("customers/{id}");
@@ -82,8 +81,8 @@ async fn a_wait_for_a_locked_row_ends_with_the_callers_patience_in_postgresql_to
     let mut other = app.database().connect().await;
     let lock = other.transaction().await.unwrap();
     lock.execute("SELECT 1 FROM fleet_customers.customers FOR UPDATE", &[]).await.unwrap();
-    for _ in 0..3 {
-        let edits = within(400, &dispatcher, async |caller| caller.put(&path, edit()).await);
+    for _ in 0..2 {
+        let edits = within(1500, &dispatcher, async |caller| caller.put(&path, edit()).await);
         let seen = eventually("PostgreSQL waits for the row", async || {
             app.database().count(AT_WORK).await > 0
         });
@@ -96,7 +95,7 @@ async fn a_wait_for_a_locked_row_ends_with_the_callers_patience_in_postgresql_to
         app.database().count(AT_WORK).await == 0
     })
     .await;
-    assert!(waited.elapsed() < SLACK, "{:?}", waited.elapsed());
+    assert!(waited.elapsed() < STALL, "{:?}", waited.elapsed());
     lock.rollback().await.unwrap();
 
     let after = dispatcher.get(&path).await;
@@ -120,7 +119,7 @@ async fn a_lock_is_waited_for_no_longer_than_configured_whatever_the_patience() 
     let reply = dispatcher.put(&path, edit()).await;
     reply.problem(503, "database_contended");
     assert_eq!(reply.header("retry-after"), "1");
-    assert!(started.elapsed() < Duration::from_millis(200) + SLACK, "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_millis(200) + STALL, "{:?}", started.elapsed());
     lock.rollback().await.unwrap();
     dispatcher.put(&path, edit()).await.expect(200);
 }
@@ -153,7 +152,7 @@ async fn a_batched_statement_that_waits_holds_nobody_beyond_their_patience() {
 
 #[actix_web::test]
 async fn a_locked_row_holds_up_nobody_who_shares_a_batch_with_it() {
-    let config = "[http]\nworkers = 1\n[database]\nlane_lock_timeout_ms = 200\n";
+    let config = "[http]\nworkers = 1\n[database]\nlane_lock_timeout_ms = 500\n";
     let app = TestApp::builder().config(config).start().await;
     let internal = app.internal(DOMAIN);
     internal.post("customers/upsert", order_of(&passenger(0))).await.expect(200);
@@ -167,7 +166,7 @@ async fn a_locked_row_holds_up_nobody_who_shares_a_batch_with_it() {
     });
     let started = Instant::now();
     let replies = join_all(calls).await;
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2) + STALL, "{:?}", started.elapsed());
     for (number, reply) in replies.iter().enumerate() {
         if number == 0 {
             reply.problem(503, "database_contended");

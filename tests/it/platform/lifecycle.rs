@@ -8,15 +8,15 @@ use futures_util::future::{join, join_all};
 use serde_json::json;
 
 use super::{DOMAIN, PARK, order_of, passenger};
-use crate::support::PATIENCE;
 use crate::support::app::{NO_DATABASE, configuration, start_sandbox};
 use crate::support::client::Caller;
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
 use crate::support::process::{Server, run};
+use crate::support::{PATIENCE, STALL};
 
 /// What a process may take beyond its bounds on a busy machine.
-const SLACK: Duration = Duration::from_secs(2);
+const SLACK: Duration = STALL;
 
 /// What a process under test needs, and how it is called.
 struct World {
@@ -55,10 +55,11 @@ async fn in_flight(server: &Server, count: usize) {
 #[actix_web::test]
 async fn at_sigterm_readiness_goes_first_and_running_requests_are_served() {
     let world = World::make();
-    let config =
-        world.config("drain_ms = 3000\ngrace_ms = 5000\n").replacen("drain_ms = 0\n", "", 1);
+    let config = world
+        .config("drain_ms = 3000\ngrace_ms = 5000\ndefault_timeout_ms = 20000\n")
+        .replacen("drain_ms = 0\n", "", 1);
     let mut server =
-        Server::start(&config, &[("FLEET__UPSTREAMS__PERSONAL__TIMEOUT_MS", "9000")]).await;
+        Server::start(&config, &[("FLEET__UPSTREAMS__PERSONAL__TIMEOUT_MS", "20000")]).await;
     let fault = json!({"kind": "delay", "ms": 4000, "route": "/phones/find"});
     world.sandbox.set_fault("personal", fault).unwrap();
     let caller = dispatcher(&server);
@@ -116,7 +117,7 @@ async fn a_request_that_outlasts_the_grace_is_cut_and_the_process_ends() {
 #[actix_web::test]
 async fn idle_connections_and_silent_ones_do_not_hold_the_end_up() {
     let world = World::make();
-    let mut server = Server::start(&world.config("grace_ms = 5000\n"), &[]).await;
+    let mut server = Server::start(&world.config("grace_ms = 15000\n"), &[]).await;
     let idle = server.anonymous();
     idle.get("livez").await;
     let silent = tokio::net::TcpStream::connect(server.addr()).await.unwrap();

@@ -86,9 +86,10 @@ async fn a_subscriber_is_told_when_it_may_have_missed_something() {
     assert_eq!(next(&mut subscription).await, Some(Signal::MayHaveMissed));
     // A slow one is told so too, and goes on.
     let many: String = (0..1000).map(|n| format!("NOTIFY one, '{n}';")).collect();
+    let mut quick = database.subscribe("one");
     test.execute(&many).await;
     test.execute("NOTIFY one, 'last'").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    while next(&mut quick).await != Some(notified("last")) {}
     assert_eq!(next(&mut subscription).await, Some(Signal::MayHaveMissed));
     while next(&mut subscription).await != Some(notified("last")) {}
     runtime.shutdown_background();

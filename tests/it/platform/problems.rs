@@ -153,7 +153,7 @@ async fn a_body_that_comes_too_slowly_is_given_up() {
             Ok(answer) => break answer,
             Err(_) => drop(stream.write_all(b" ")),
         }
-        assert!(started.elapsed() < Duration::from_secs(3), "never given up");
+        assert!(started.elapsed() < Duration::from_secs(15), "never given up");
     };
     assert_problem(reply, 408, "body_timeout");
     assert!(took >= Duration::from_millis(290), "{took:?}");
@@ -184,7 +184,7 @@ async fn a_head_that_never_ends_or_is_too_large_ends_its_connection_only() {
     let mut answer = String::new();
     unfinished.read_to_string(&mut answer).expect("the server ends the connection");
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(9));
 
     let large = format!("X-Large: {}\r\n", "a".repeat(200 * 1024));
     let many = "X-Many: a\r\n".repeat(500);

@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// How long anything that must come true may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a busy machine may add to anything that is bounded.
+pub const STALL: Duration = Duration::from_secs(4);
+
 /// Waits until `holds`; panics when it does not within [`PATIENCE`].
 pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     eventually_within(PATIENCE, what, holds).await;

@@ -145,7 +145,8 @@ async fn a_late_answer_does_not_remove_the_task() {
 #[actix_web::test]
 async fn work_that_takes_longer_than_the_lease_keeps_it_by_heartbeats() {
     let world = World::make().await;
-    let instances = [world.instance_with(SHORT), world.instance_with(SHORT)];
+    let short = "lease_ms = 2500\nthreads = 1\n";
+    let instances = [world.instance_with(short), world.instance_with(short)];
     let begun = Numbers::default();
     for instance in &instances {
         let (begun, database) = (begun.clone(), instance.database.clone());
@@ -154,10 +155,10 @@ async fn work_that_takes_longer_than_the_lease_keeps_it_by_heartbeats() {
             let database = database.clone();
             async move {
                 // Longer than the lease, half of it inside a transaction behind the fence.
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                tokio::time::sleep(Duration::from_secs(3)).await;
                 let done = database.transaction(&running.context, async |connection| {
                     running.fence(connection).await?;
-                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    tokio::time::sleep(Duration::from_secs(3)).await;
                     trace(connection, running.task.number).await?;
                     running.complete_in(connection).await
                 });

@@ -48,7 +48,7 @@ async fn many_drivers_are_asked_in_parts() {
 
 #[actix_web::test]
 async fn while_trackstory_is_away_the_region_is_that_of_the_last_status() {
-    let quick = format!("{BLOCKS}[upstreams.driver_trackstory]\ntimeout_ms = 200\nattempts = 1\n");
+    let quick = format!("{BLOCKS}[upstreams.driver_trackstory]\ntimeout_ms = 1000\nattempts = 1\n");
     for fault in [json!({"kind": "status", "status": 500}), json!({"kind": "hang"})] {
         let world = World::with(&quick).await;
         world.last_status(0, "1").await;

@@ -27,7 +27,7 @@ use crate::support::mosquitto::Mosquitto;
 const CABINETS: [&str; 3] = ["cab-1", "cab-2", "cab-3"];
 
 /// Everything is quick; cabinets are asked only where a test wants it.
-const QUICK: &str = "[scooter_accumulator.commands]\nanswer_ms = 800\nttl_ms = 800\nsettle_ms = 60000\n\
+const QUICK: &str = "[scooter_accumulator.commands]\nanswer_ms = 2000\nttl_ms = 2000\nsettle_ms = 60000\n\
      pace_ms = 0\npoll_ms = 3600000\nask_again_ms = 200\noffline_after_ms = 3600000\n";
 
 /// A broker, a server, and cabinet `cab-1` with five cells: three full, two empty.
@@ -73,6 +73,11 @@ impl Rig {
         app.sandbox.cabinets().use_broker(Broker { url, password: "{cabinet_id}-secret".into() });
         let body = json!({"id": "cab-1", "lat": 55.75, "lon": 37.61, "cell_count": 5});
         backend.post("cabinets", body).await.expect(201);
+        // A new cabinet is asked at once. That is over, and its turn given back, before it can hear.
+        eventually("it was asked", async || app.count("scooter_accumulator_polls_total").await > 0)
+            .await;
+        let free = "UPDATE scooter_accumulator.cabinets SET free_at = clock_timestamp()";
+        app.database().execute(free).await;
         for id in ["acc-1", "acc-2", "acc-3"] {
             let body = json!({"id": id, "charge": 1, "place": null});
             backend.post("accumulators", body).await.expect(201);

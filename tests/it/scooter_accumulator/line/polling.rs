@@ -60,10 +60,11 @@ async fn a_cabinet_that_falls_silent_is_offline_and_comes_back_with_its_next_wor
 
 #[actix_web::test]
 async fn while_the_broker_is_away_no_cabinet_falls_silent() {
-    let mut rig = Rig::with("[scooter_accumulator.commands]\noffline_after_ms = 1000\n").await;
+    let mut rig =
+        Rig::with("[scooter_accumulator.commands]\npoll_ms = 300\noffline_after_ms = 4000\n").await;
     // The last word of a broker that is shut down in order would be that all are gone.
     rig.broker.kill();
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(rig.backend.get("cabinets/cab-1").await.json()["online"], true);
     rig.backend
         .post(
