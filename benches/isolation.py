@@ -33,11 +33,6 @@ TROUBLED = (100, 500)
 
 CUSTOMERS, ORDERS, COMMUNICATIONS = "fleet-customers", "fleet-orders-manager", "fleet-communications"
 DEPTRANS, SCOOTERS = "deptrans-driver-status-integration", "scooter-accumulator"
-UPSTREAMS = {
-    "personal": "personal", "int_api": "int-api", "fleet_parks": "fleet-parks", "parks": "parks", "feeds": "feeds",
-    "driver_profiles": "driver-profiles", "driver_categories": "driver-categories-api",
-    "driver_trackstory": "driver-trackstory", "krt": "krt",
-}
 KEYS = [{"park_id": "park-1", "personal_phone_id": f"{n:032x}"} for n in range(100)]
 DRIVERS = [{"park_id": "park-1", "driver_id": f"5a28ac97a70cdb35{n:016x}"} for n in range(20)]
 ROUTE = [{"lat": 55.75, "lon": 37.61}, {"lat": 55.8, "lon": 37.5}]
@@ -160,10 +155,8 @@ def mosquitto():
 
 
 def configuration(stand_ins, brokers):
-    text = stand_ins.upstreams(**UPSTREAMS)
-    text += '[secrets]\ntoken_key = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI="\n'
-    text += f"[mqtt]\nurl = 'mqtt://127.0.0.1:{BROKER_PORT}'\n[kafka]\nbrokers = '{brokers}'\n"
-    return text + f"[{DEPTRANS.replace('-', '_')}.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n"
+    text = stand_ins.everything()
+    return text + f"[mqtt]\nurl = 'mqtt://127.0.0.1:{BROKER_PORT}'\n[kafka]\nbrokers = '{brokers}'\n"
 
 
 def prepare(server):

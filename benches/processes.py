@@ -71,6 +71,14 @@ def folder(work, name, program=None):
     return path
 
 
+# Each outside service, and where the stand-ins have it.
+OUTSIDE = {
+    "personal": "personal", "int_api": "int-api", "fleet_parks": "fleet-parks", "parks": "parks", "feeds": "feeds",
+    "driver_profiles": "driver-profiles", "driver_categories": "driver-categories-api",
+    "driver_trackstory": "driver-trackstory", "krt": "krt",
+}
+
+
 class StandIns:
     """The stand-ins, with what they say in a file of the folder."""
 
@@ -95,6 +103,14 @@ class StandIns:
         return "".join(
             f'[upstreams.{name}]\nbase_url = "http://{self.address}/{path}"\ntoken = "{TOKEN}"\n'
             for name, path in paths.items()
+        )
+
+    def everything(self):
+        """The same for all of them, and whatever else a domain does not start without."""
+        return (
+            self.upstreams(**OUTSIDE)
+            + '[secrets]\ntoken_key = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI="\n'
+            + "[deptrans_driver_status_integration.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n"
         )
 
     def stop(self):

@@ -32,11 +32,6 @@ DATABASE = "fleet_bench_deptrans"
 LICENSES = 0x11CE_05E5_0000_0000
 POLLERS = 62
 CHECKED = 100
-UPSTREAMS = {
-    "personal": "personal", "krt": "krt", "driver_profiles": "driver-profiles",
-    "driver_categories": "driver-categories-api", "driver_trackstory": "driver-trackstory",
-}
-
 # Licences as src/sandbox/world.rs numbers them, packed; half of the drivers are at work.
 LOAD = f"""
 SET synchronous_commit = off;
@@ -286,9 +281,7 @@ def main():
     url = prepare()
     stand_ins = StandIns(WORK, SANDBOX, STAND_INS, "--drivers", str(ROWS), "--kafka", "none")
     os.environ["FLEET__HTTP__LISTEN"] = f"127.0.0.1:{PORT + 1}"
-    config = stand_ins.upstreams(**UPSTREAMS)
-    config += '[secrets]\ntoken_key = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI="\n[kafka]\nbrokers = ""\n'
-    config += f"[{DOMAIN.replace('-', '_')}.krt]\nlogin = 'fleet'\npassword = 'sandbox'\n"
+    config = stand_ins.everything() + '[kafka]\nbrokers = ""\n'
     try:
         server = Server(WORK, config)
         try:

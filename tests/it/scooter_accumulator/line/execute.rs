@@ -53,6 +53,26 @@ async fn a_door_that_does_not_open_keeps_what_is_behind_it() {
 }
 
 #[actix_web::test]
+async fn what_is_gone_from_behind_a_door_that_did_not_open_is_flagged() {
+    let rig = Rig::start().await;
+    rig.cabinet.set_cell(2, Cell { jammed: true, ..Cell::holding("acc-2", 99.0) }).unwrap();
+    rig.habit(good());
+    let booking = rig.book("pickup", 3).await;
+    rig.execute(&booking, json!({})).await.expect(200);
+    rig.becomes(&booking, "incomplete").await;
+    rig.cabinet.set_cell(2, Cell::holding("acc-2", 99.0)).unwrap();
+    rig.cabinet.take_by_force(2).unwrap();
+    rig.cabinet.shut(2).unwrap();
+    // He was there, and the cabinet says that it did not let him in.
+    rig.comes_to("acc-2", &technician()).await;
+    for (id, flagged) in [("acc-1", false), ("acc-2", true)] {
+        let shown = rig.backend.get(&format!("accumulators/{id}")).await.expect(200);
+        assert_eq!(shown["flagged"].as_bool().unwrap_or(false), flagged, "{id}");
+    }
+    rig.assert_sound().await;
+}
+
+#[actix_web::test]
 async fn a_cabinet_that_refuses_leaves_the_booking_as_it_was() {
     let rig = Rig::start().await;
     rig.habit(good());
