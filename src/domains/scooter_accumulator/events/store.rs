@@ -73,7 +73,7 @@ const SET_BACK: &str = "WITH c AS (UPDATE scooter_accumulator.cabinets SET said_
 /// the last first. What was not the cell itself counts while the booking is in work and shortly after.
 const TAKER: &str = "SELECT k.id AS command_id, k.booking_id, b.contractor_id, \
        EXISTS (SELECT FROM scooter_accumulator.booking_cells c WHERE c.booking_id = b.id AND c.accumulator_id = $3 \
-         AND c.outcome IS DISTINCT FROM 'failed') AS booked \
+         AND COALESCE(c.outcome NOT IN ('failed', 'left'), true)) AS booked \
      FROM scooter_accumulator.commands k JOIN scooter_accumulator.bookings b ON b.id = k.booking_id \
      WHERE k.cabinet_id = $1 AND k.status IN ('sent', 'timed_out', 'succeeded', 'failed') \
        AND k.sent_at > COALESCE((SELECT m.at FROM scooter_accumulator.accumulator_moves m \
@@ -118,7 +118,7 @@ pub struct Taker {
     pub command_id: Uuid,
     pub booking_id: Uuid,
     pub contractor_id: ContractorId,
-    /// Whether his booking was for it, and nobody said that its door stayed shut.
+    /// Whether his booking was for it, and it was not yet said that he did not take it.
     pub booked: bool,
 }
 
