@@ -121,9 +121,10 @@ impl Database {
         Self(Arc::clone(&self.0), Arc::clone(share))
     }
 
-    /// Runs `work` in a transaction and commits it. PostgreSQL itself gives up on statements and
-    /// locks at the caller's deadline; when the deadline passes here, or this future is dropped,
-    /// the connection is closed, which rolls the transaction back.
+    /// Runs `work` in a transaction and commits it. PostgreSQL itself gives up on each statement and lock
+    /// after the time that the caller had left when the transaction began. When the deadline passes here,
+    /// or this future is dropped, the connection is not used again: it closes, which rolls the
+    /// transaction back, when the statement that is under way has ended.
     ///
     /// # Errors
     /// Those of `work`; `database_unavailable`; `overloaded` when no connection came free in time;
