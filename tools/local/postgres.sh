@@ -104,7 +104,7 @@ make_cluster() {
 listen_addresses = '$HOST'
 unix_socket_directories = ''
 max_connections = 300
-# What `make bench` loads fits; memory is taken only as it is used.
+# What the benchmark loads fits; memory is taken only as it is used.
 shared_buffers = 1GB
 # So that whole statements show in pg_stat_activity.
 track_activity_query_size = 16384
