@@ -193,16 +193,10 @@ impl Inner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Why there is none, as this process found out not long ago.
-    fn failed(&self) -> Option<KrtError> {
+    /// Why there is none, as this process found out no longer ago than that.
+    fn failed_within(&self, time: Duration) -> Option<KrtError> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, error)| error.clone())
-    }
-
-    /// Why it is not yet asked again by this process, while others may.
-    fn resting(&self) -> Option<KrtError> {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.as_ref().filter(|(at, _)| at.elapsed() < PAUSE).map(|(_, error)| error.clone())
+        failed.as_ref().filter(|(at, _)| at.elapsed() < time).map(|(_, error)| error.clone())
     }
 
     fn put_replacing_off(&self) {
@@ -224,9 +218,9 @@ impl Inner {
             return Ok(Some(self.remember(stored)));
         }
         if paused {
-            return Err(self.failed().map_or(NoToken::Waiting, NoToken::Krt));
+            return Err(self.failed_within(FRESH).map_or(NoToken::Waiting, NoToken::Krt));
         }
-        if let Some(error) = self.resting() {
+        if let Some(error) = self.failed_within(PAUSE) {
             return Err(NoToken::Krt(error));
         }
         let lease = Uuid::now_v7();
