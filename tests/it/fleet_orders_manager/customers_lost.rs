@@ -13,7 +13,7 @@ const NOBODY: &str = "[upstreams.fleet_customers]\nbase_url = 'http://127.0.0.1:
 async fn what_a_full_queue_does_not_take_is_counted_and_can_be_made_good() {
     const ORDERS: u64 = 12;
     let desk = Desk::with_customers(
-        "[upstreams.int_api]\ntimeout_ms = 300\nattempts = 1\nbreaker_failures = 1000000\n\
+        "[upstreams.int_api]\ntimeout_ms = 2000\nattempts = 1\nbreaker_failures = 1000000\n\
          [fleet_orders_manager]\ncustomers_waiting = 1\n",
     )
     .await;

@@ -4,7 +4,7 @@ use super::*;
 use crate::support::database::TestDatabase;
 use crate::support::proxy::{Mode, Proxy, host_and_port};
 
-const QUICK: &str = "[upstreams.krt]\ntimeout_ms = 300\n[upstreams.personal]\ntimeout_ms = 300\n";
+const QUICK: &str = "[upstreams.krt]\ntimeout_ms = 1000\n[upstreams.personal]\ntimeout_ms = 1000\n";
 
 #[actix_web::test]
 async fn while_the_regulator_is_away_nothing_is_stored() {

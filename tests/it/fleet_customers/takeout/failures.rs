@@ -11,7 +11,7 @@ use crate::support::database::TestDatabase;
 use crate::support::process::Server;
 
 /// `personal` is given up soon, and its breaker mends itself at once.
-const QUICK: &str = "[upstreams.personal]\ntimeout_ms = 300\nattempts = 1\nbreaker_failures = 1000\n\
+const QUICK: &str = "[upstreams.personal]\ntimeout_ms = 1000\nattempts = 1\nbreaker_failures = 1000\n\
      breaker_open_ms = 100\n";
 
 #[actix_web::test]
@@ -24,7 +24,7 @@ async fn while_personal_is_down_our_rows_are_gone_and_the_rest_follows() {
         json!({"kind": "hang"}),
         json!({"kind": "close"}),
         json!({"kind": "close_after_work"}),
-        json!({"kind": "delay_after_work", "ms": 600}),
+        json!({"kind": "delay_after_work", "ms": 2000}),
     ]
     .into_iter()
     .enumerate()
