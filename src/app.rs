@@ -36,7 +36,6 @@ pub struct App {
     core: CoreSettings,
     process: Arc<Process>,
     state: web::Data<HttpState>,
-    mount: Mount,
     listener: TcpListener,
     trigger: ShutdownTrigger,
     runtime: Runtime,
@@ -141,13 +140,11 @@ impl App {
         });
         let slow_routes = domains.iter().flat_map(|domain| domain.slow_routes()).collect();
         let mount = mount(domains);
-        let document = http::document(&mount);
         let readiness: Arc<dyn ReadinessSource> = process.clone();
         let (http, auth) = (core.http.clone(), &core.auth);
-        let state =
-            HttpState::new(http, auth, metrics, core.domains.clone(), readiness, &document)?;
+        let state = HttpState::new(http, auth, metrics, core.domains.clone(), readiness, mount);
         let state = web::Data::new(state.with_slow_routes(slow_routes));
-        Ok(Self { core, process, state, mount, listener, trigger, runtime })
+        Ok(Self { core, process, state, listener, trigger, runtime })
     }
 
     /// How it logs.
@@ -170,7 +167,7 @@ impl App {
     /// # Errors
     /// The server cannot use its listener.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let server = http::serve(self.listener, self.state.clone(), self.mount)?;
+        let server = http::serve(self.listener, self.state.clone())?;
         let handle = server.handle();
         let serving = rt::spawn(server);
         for index in 0..self.process.domains.len() {

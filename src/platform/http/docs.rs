@@ -9,8 +9,9 @@ use crate::platform::error::{Error, Kind};
 #[utoipa::path(operation_id = "openapi", tag = "service", security(()),
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
 #[get("/openapi.json")]
-pub(super) async fn openapi_json(state: web::Data<HttpState>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(state.openapi.clone())
+pub(super) async fn openapi_json(state: web::Data<HttpState>) -> Result<HttpResponse, Error> {
+    let text = state.description.text(&state.mount)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(text))
 }
 
 /// 405 with `Allow` where the path is known, else 404.
@@ -18,7 +19,7 @@ pub(super) async fn unmatched(
     request: HttpRequest,
     state: web::Data<HttpState>,
 ) -> Result<HttpResponse, Error> {
-    match state.allow.allowed(request.path()) {
+    match state.description.allow(&state.mount).allowed(request.path()) {
         Some(methods) => Err(Error::new(
             Kind::MethodNotAllowed,
             "method_not_allowed",

@@ -8,6 +8,7 @@ mod allow;
 mod answer_stream;
 pub mod auth;
 pub mod body;
+mod description;
 pub mod docs;
 pub mod etag;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -28,7 +29,8 @@ mod span;
 pub mod sse;
 mod state;
 
+pub use description::document;
 pub use pipeline::pipeline;
-pub use server::{document, serve};
+pub use server::serve;
 pub use span::RequestSpan;
 pub use state::{HttpState, Mount};

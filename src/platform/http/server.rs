@@ -12,14 +12,10 @@ use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
 use socket2::SockRef;
 use tracing_actix_web::TracingLogger;
-use utoipa::OpenApi;
-use utoipa::openapi;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::answer_stream::{AnswerStream, WriteDeadline};
 use super::pipeline::pipeline;
-use super::problem::Problem;
 use super::routes::Routes;
 use super::span::RequestSpan;
 use super::state::{HttpState, Mount};
@@ -28,32 +24,7 @@ use super::{docs, health};
 /// How long a connection that is closed waits for its client to close it, too.
 const DISCONNECT: Duration = Duration::from_secs(1);
 
-#[derive(OpenApi)]
-#[openapi(components(schemas(Problem)))]
-struct Components;
-
-/// The OpenAPI 3.1 document of the service routes and of whatever `mount` mounts.
-pub fn document(mount: &Mount) -> openapi::OpenApi {
-    let mut base = Components::openapi();
-    base.info = openapi::InfoBuilder::new()
-        .title("fleet")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(env!("CARGO_PKG_DESCRIPTION")))
-        .build();
-    base.servers = Some(vec![openapi::Server::new("/")]);
-    base.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
-    if let Some(components) = base.components.as_mut() {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        components.add_security_scheme("bearer", scheme);
-    }
-    // Nothing serves this app: an app alone gives the means to mount.
-    drop(
-        App::new().configure(|config| mount_all(&mut Routes::described(config, &mut base), mount)),
-    );
-    base
-}
-
-fn mount_all(routes: &mut Routes<'_>, mount: &Mount) {
+pub(super) fn mount_all(routes: &mut Routes<'_>, mount: &Mount) {
     routes
         .service(health::livez)
         .service(health::readyz)
@@ -66,7 +37,6 @@ fn mount_all(routes: &mut Routes<'_>, mount: &Mount) {
 /// Whatever answers requests, made once for each worker.
 fn app(
     state: web::Data<HttpState>,
-    mount: Mount,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -79,7 +49,7 @@ fn app(
     let docs =
         SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json"));
     App::new()
-        .configure(move |config| mount_all(&mut Routes::new(config), &mount))
+        .configure(|config| mount_all(&mut Routes::new(config), &state.mount))
         .app_data(state)
         .service(web::redirect("/docs", "/docs/"))
         .service(docs)
@@ -95,11 +65,7 @@ fn app(
 ///
 /// # Errors
 /// The listener cannot be used.
-pub fn serve(
-    listener: TcpListener,
-    state: web::Data<HttpState>,
-    mount: Mount,
-) -> std::io::Result<Server> {
+pub fn serve(listener: TcpListener, state: web::Data<HttpState>) -> std::io::Result<Server> {
     let settings = state.settings.clone();
     let addr = listener.local_addr()?;
     // Connections inherit it: the kernel gives one up whose client takes, or acknowledges, nothing.
@@ -114,7 +80,7 @@ pub fn serve(
         missed: state.metrics.write_timeouts.clone(),
     };
     let server = server.listen("http", listener, move || {
-        let app = app(state.clone(), Mount::clone(&mount))
+        let app = app(state.clone())
             .into_factory()
             .map_err(|error: actix_web::Error| error.error_response());
         let stopping = stopping.clone();

@@ -4,11 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::web;
-use utoipa::openapi;
-
-use super::allow::AllowTable;
 use super::auth::Callers;
+use super::description::Description;
 use super::metrics::HttpMetrics;
 use super::permit::Places;
 use super::routes::Routes;
@@ -23,7 +20,7 @@ pub(super) const UNMATCHED: &str = "unmatched";
 /// The domain label of a request that is for no domain.
 const NO_DOMAIN: &str = "none";
 
-/// Mounts the routes of the enabled domains; called for the document, and once for each worker.
+/// Mounts the routes of the enabled domains; called once for each worker, and for their description.
 pub type Mount = Arc<dyn Fn(&mut Routes<'_>) + Send + Sync>;
 
 /// What all workers share.
@@ -34,40 +31,38 @@ pub struct HttpState {
     pub(super) registry: Metrics,
     pub(super) domains: Vec<&'static str>,
     pub(super) readiness: Arc<dyn ReadinessSource>,
-    pub(super) openapi: web::Bytes,
-    pub(super) allow: AllowTable,
+    pub(super) mount: Mount,
+    pub(super) description: Description,
     pub(super) places: Places,
     slow_routes: Vec<SlowRoute>,
     stopping: AtomicBool,
 }
 
 impl HttpState {
-    /// The state of a server whose routes `document` describes.
-    ///
-    /// # Errors
-    /// The API document cannot be written.
+    /// The state of a server whose routes `mount` mounts.
+    #[must_use]
     pub fn new(
         settings: HttpSettings,
         auth: &AuthSettings,
         registry: Metrics,
         domains: Vec<&'static str>,
         readiness: Arc<dyn ReadinessSource>,
-        document: &openapi::OpenApi,
-    ) -> serde_json::Result<Self> {
+        mount: Mount,
+    ) -> Self {
         let metrics = HttpMetrics::register(&registry);
-        Ok(Self {
+        Self {
             callers: Callers::new(auth),
             places: Places::new(&settings, &domains, &metrics, &registry),
             metrics,
-            openapi: document.to_json()?.into(),
-            allow: AllowTable::new(document),
+            mount,
+            description: Description::default(),
             settings,
             registry,
             domains,
             readiness,
             slow_routes: Vec::new(),
             stopping: AtomicBool::new(false),
-        })
+        }
     }
 
     /// The same, with routes that need more than the default time.

@@ -38,6 +38,8 @@ use super::telemetry::metrics::Metrics;
 
 /// Pause before a consumer is made anew.
 const BEFORE_ANOTHER: Duration = Duration::from_secs(1);
+/// How many times `stall_ms` the patience with consumers that read nothing may grow to.
+const LONGEST_STALL: u32 = 8;
 
 /// A running consumer. Dropping it, or [`Consumer::stop`], ends it.
 pub struct Consumer {
@@ -79,7 +81,7 @@ impl Consumer {
             health: Arc::clone(&health),
             stop: Arc::clone(&stop),
         };
-        let first = maker.make().map_err(|error| {
+        let first = maker.make(maker.settings.stall()).map_err(|error| {
             let detail = "The configuration is not valid.";
             Error::new(Kind::Internal, "invalid_configuration", detail).with_source(error)
         })?;
@@ -116,7 +118,7 @@ impl Drop for Consumer {
 }
 
 impl Maker {
-    fn make(&self) -> Result<Poller, rdkafka::error::KafkaError> {
+    fn make(&self, stall: Duration) -> Result<Poller, rdkafka::error::KafkaError> {
         let runner = Runner {
             handler: Arc::clone(&self.handler),
             runtime: self.runtime.clone(),
@@ -124,14 +126,21 @@ impl Maker {
             health: Arc::clone(&self.health),
         };
         let member = Member::new(self.settings.topic.clone(), runner);
-        Poller::join(&self.config, self.settings.clone(), member, Arc::clone(&self.stop))
+        Poller::join(&self.config, self.settings.clone(), member, Arc::clone(&self.stop), stall)
+    }
+
+    /// How long the consumer after this one may stand still. One that was given up before it read anything
+    /// may have needed longer to join the group: the next is given more, or none would ever get there.
+    fn next_stall(&self, last: &Poller, stall: Duration) -> Duration {
+        let usual = self.settings.stall();
+        if last.has_read() { usual } else { (stall * 2).min(usual * LONGEST_STALL) }
     }
 
     /// Consumes until it is told to stop; a consumer that has become unfit is followed by another.
     fn run(&self, first: Poller) {
-        let mut poller = Some(first);
+        let (mut poller, mut stall) = (Some(first), self.settings.stall());
         while !self.stop.load(Ordering::Acquire) {
-            let Some(mut current) = poller.take().or_else(|| self.make_another()) else {
+            let Some(mut current) = poller.take().or_else(|| self.make_another(stall)) else {
                 thread::park_timeout(BEFORE_ANOTHER);
                 continue;
             };
@@ -140,6 +149,7 @@ impl Maker {
                 End::Stopped => drop(current),
                 End::Unfit(reason) => {
                     self.metrics.recreated(reason);
+                    stall = self.next_stall(&current, stall);
                     self.metrics.paused.set(0);
                     tracing::error!(reason, "Kafka: the consumer is made anew");
                     // It may take long to leave a group that does not answer.
@@ -155,8 +165,8 @@ impl Maker {
         self.metrics.lag.set(0);
     }
 
-    fn make_another(&self) -> Option<Poller> {
-        let made = self.make();
+    fn make_another(&self, stall: Duration) -> Option<Poller> {
+        let made = self.make(stall);
         made.inspect_err(|error| tracing::error!(%error, "Kafka: no consumer can be made")).ok()
     }
 }

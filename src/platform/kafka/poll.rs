@@ -48,6 +48,9 @@ pub(super) struct Poller {
     member: Arc<Member>,
     settings: KafkaSettings,
     stop: Arc<AtomicBool>,
+    /// How long it may stand still, though there is something to read.
+    stall: Duration,
+    has_read: bool,
     /// When it last got on, or had no need to.
     got_on: Instant,
     /// When it last had partitions, or others had them all.
@@ -67,6 +70,7 @@ impl Poller {
         settings: KafkaSettings,
         member: Member,
         stop: Arc<AtomicBool>,
+        stall: Duration,
     ) -> Result<Self, KafkaError> {
         let consumer: BaseConsumer<Member> = config.create_with_context(member)?;
         consumer.subscribe(&[&settings.topic])?;
@@ -77,12 +81,19 @@ impl Poller {
             member,
             settings,
             stop,
+            stall,
+            has_read: false,
             got_on: now,
             served: now,
             checked: now,
             verified: now,
             lag_measured: now,
         })
+    }
+
+    /// Whether it has read anything at all.
+    pub fn has_read(&self) -> bool {
+        self.has_read
     }
 
     /// Polls until it is told to stop, or the consumer is unfit.
@@ -152,6 +163,7 @@ impl Poller {
                 let value = message.payload().unwrap_or_default();
                 self.member.gather(Record { partition, offset, value });
                 self.got_on = Instant::now();
+                self.has_read = true;
                 None
             }
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
@@ -199,7 +211,7 @@ impl Poller {
         if holds_back || fine {
             self.got_on = Instant::now();
         }
-        let stalled = self.got_on.elapsed() > self.settings.stall() || self.is_left_out();
+        let stalled = self.got_on.elapsed() > self.stall || self.is_left_out();
         stalled.then_some(End::Unfit("stalled"))
     }
 

@@ -9,12 +9,13 @@ use super::rig::{Crowd, LEASE, Mailing, Run, drivers, seeds, slow_feeds, until};
 /// From SIGTERM to the end.
 const EXIT: Duration = Duration::from_secs(15);
 
-async fn three(crowd: &Crowd) -> Vec<Mailing> {
-    let mut mailings = Vec::new();
-    for park in ["park-1", "park-2", "park-3"] {
-        mailings.push(crowd.order(park, drivers() / 2).await);
+/// Orders mailings, one a park, until both processes have one.
+async fn occupy(crowd: &Crowd, mailings: &mut Vec<Mailing>) {
+    for _ in 0..3 {
+        let park = format!("park-{}", mailings.len() + 1);
+        mailings.push(crowd.order(&park, drivers() / 2).await);
     }
-    mailings
+    until("both work", async || crowd.running().await == 2).await;
 }
 
 /// What the database says of mailings, all of it.
@@ -32,8 +33,8 @@ async fn a_worker_that_was_overtaken_changes_nothing_when_it_goes_on() {
         let mut run = Run::of("3 SIGSTOP", seed);
         let crowd = Crowd::of(2, &[]).await;
         slow_feeds(&crowd.sandbox, 150);
-        let mailings = three(&crowd).await;
-        until("both work", async || crowd.running().await == 2).await;
+        let mut mailings = Vec::new();
+        occupy(&crowd, &mut mailings).await;
         let victim = &crowd.servers[run.random.random_range(0..2)];
         // Stopped between two tasks, or inside a transaction (which holds its task until the
         // database ends the session), it is not overtaken: then at another moment.
@@ -51,6 +52,10 @@ async fn a_worker_that_was_overtaken_changes_nothing_when_it_goes_on() {
             }
             assert!(stops < 10, "its task was not taken over in {stops} stops");
             victim.signal("CONT");
+            // Meanwhile the other may have done everything.
+            if crowd.running().await < 2 {
+                occupy(&crowd, &mut mailings).await;
+            }
         }
         let counts = crowd.outcome(&mailings).await;
         let before = stored(&crowd).await;

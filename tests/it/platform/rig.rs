@@ -10,7 +10,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
 use actix_web::{HttpResponse, get, post, web};
 use fleet::platform::config::{ConfigSource, CoreSettings};
-use fleet::platform::http::{HttpState, Mount, document, serve};
+use fleet::platform::http::{HttpState, Mount, serve};
 use fleet::platform::readiness::{Readiness, ReadinessRow, ReadinessSource};
 use fleet::platform::telemetry::metrics::Metrics;
 
@@ -84,17 +84,15 @@ impl Rig {
             });
         });
         let (metrics, readiness) = (Metrics::default(), Arc::new(AlwaysReady));
-        let document = document(&mount);
-        let state =
-            HttpState::new(core.http, &core.auth, metrics, vec!["trial"], readiness, &document);
-        let state = web::Data::new(state.unwrap());
+        let state = HttpState::new(core.http, &core.auth, metrics, vec!["trial"], readiness, mount);
+        let state = web::Data::new(state);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
         let (started, wait) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             System::new().block_on(async {
-                let server = serve(listener, state, mount).unwrap();
+                let server = serve(listener, state).unwrap();
                 started.send(server.handle()).unwrap();
                 server.await.unwrap();
             });

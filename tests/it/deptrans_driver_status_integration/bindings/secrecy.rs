@@ -109,8 +109,9 @@ async fn nothing_is_shown_at(level: &str) {
     }
     world.proxy.set(Mode::Close);
     eventually("the database's absence is told", async || {
-        world.gives(0, &first.krt_id).await;
-        world.answers.contains("database_unavailable")
+        let text = give(&world.caller(0), &first.krt_id).await.text();
+        assert_eq!(leaks(&text, &world.secrets), Vec::<&str>::new());
+        text.contains("database_unavailable")
     })
     .await;
     for mode in [Mode::CutOpenAfter(50), Mode::BlackHole] {
