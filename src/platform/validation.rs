@@ -49,8 +49,5 @@ pub fn without_value(message: &str) -> String {
             return format!("{kind}, expected {expected}");
         }
     }
-    if message.contains(" does not have variant constructor ") {
-        return "is none of the values that may stand here".to_owned();
-    }
     message.to_owned()
 }

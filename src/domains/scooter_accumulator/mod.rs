@@ -162,7 +162,10 @@ impl Domain for ScooterAccumulator {
     }
 
     fn check(&self, config: &Config) -> Vec<Fault> {
-        config.section::<ScooterSettings>(SECTION).err().unwrap_or_default()
+        match config.section::<ScooterSettings>(SECTION) {
+            Ok(settings) => settings.contradictions(SECTION, config),
+            Err(faults) => faults,
+        }
     }
 
     fn start<'a>(

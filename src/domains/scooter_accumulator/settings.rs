@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::cabinets::near::MAX_RADIUS_M;
 use super::commands::CommandSettings;
-use crate::platform::config::{Faults, Section};
+use crate::platform::config::http::HttpSettings;
+use crate::platform::config::{Config, Fault, Faults, Section};
 
 /// What an operator may set.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,6 +42,22 @@ impl ScooterSettings {
     pub(super) fn gauges(&self) -> Duration {
         Duration::from_millis(self.gauges_ms)
     }
+
+    /// What in the section `name` does not go with the rest of a configuration. It is told by who
+    /// checks, and keeps no domain from starting: only callers of a process that stops would miss it.
+    pub(super) fn contradictions(&self, name: &str, config: &Config) -> Vec<Fault> {
+        // Faults of `http` are told by whoever reads it.
+        let Ok(http) = config.section::<HttpSettings>("http") else { return Vec::new() };
+        let needs = self.commands.execution().min(http.max_timeout()).as_millis();
+        let message = format!(
+            "with pace_ms and a second, an execution may take {needs} ms, which must not be more than \
+             http.grace_ms ({}): a process that stops would cut it while the cabinet may still answer",
+            http.grace_ms
+        );
+        let mut faults = Faults::below(name);
+        faults.require(needs <= http.grace_ms.into(), "commands.answer_ms", &message);
+        faults.into_vec()
+    }
 }
 
 impl Section for ScooterSettings {
@@ -57,5 +74,42 @@ impl Section for ScooterSettings {
         within((50..=600_000).contains(&self.gauges_ms), "gauges_ms", "50..=600000");
         within((1..=3650).contains(&self.history_days), "history_days", "1..=3650");
         self.commands.check(faults);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SECTION;
+    use super::*;
+    use crate::platform::config::ConfigSource;
+
+    fn contradictions(text: &str) -> Vec<Fault> {
+        let config = ConfigSource::texts(vec![text.to_owned()]).load().unwrap();
+        config.section::<ScooterSettings>(SECTION).unwrap().contradictions(SECTION, &config)
+    }
+
+    #[test]
+    fn an_execution_must_be_able_to_end_before_the_process_does() {
+        for text in [
+            "",
+            "[http]\ngrace_ms = 12000",
+            "[scooter_accumulator.commands]\nanswer_ms = 12000",
+            // Nobody waits longer than that.
+            "[http]\ndefault_timeout_ms = 5000\nmax_timeout_ms = 5000\ngrace_ms = 5000",
+            // Its own fault is told elsewhere.
+            "[http]\ngrace_ms = 0",
+        ] {
+            assert_eq!(contradictions(text), [], "{text}");
+        }
+        for (text, needs, grace) in [
+            ("[http]\ngrace_ms = 11999", "12000 ms", "(11999)"),
+            ("[scooter_accumulator.commands]\nanswer_ms = 12001", "14001 ms", "(14000)"),
+            ("[scooter_accumulator.commands]\npace_ms = 60000", "30000 ms", "(14000)"),
+        ] {
+            let faults = contradictions(text);
+            let [fault] = &faults[..] else { panic!("{text}: {faults:?}") };
+            assert_eq!(fault.key, "scooter_accumulator.commands.answer_ms");
+            assert!(fault.message.contains(needs) && fault.message.contains(grace), "{fault}");
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod mqtt;
 pub mod secrets;
 mod section;
 mod source;
+mod strict;
 pub mod tasks;
 pub mod telemetry;
 

@@ -3,8 +3,8 @@
 use config::{Value, ValueKind};
 use serde::de::DeserializeOwned;
 
+use super::strict::{Misfit, Strict};
 use super::{Fault, Faults};
-use crate::platform::validation::without_value;
 
 /// A section of the configuration: a struct that serde fills (unknown keys refused) and that then
 /// checks its own values, so that a value which exists is a valid one.
@@ -28,25 +28,21 @@ pub(super) fn read<T: Section>(
     let mut reported: Vec<String> = Vec::new();
     let mut removed = Removed::default();
     let section = loop {
-        let error = match serde_path_to_error::deserialize::<_, T>(value.clone()) {
+        let error = match serde_path_to_error::deserialize::<_, T>(Strict(value.clone())) {
             Ok(section) => break section,
             Err(error) => error,
         };
-        let message = plain_message(error.inner());
-        let (key, suggestion) = match unknown_field(&message) {
-            Some((field, known)) => (
-                join(&parent_of_unknown(error.path(), field), field),
-                Some(nearest("key", field, &known)),
-            ),
-            None => (path_text(error.path()), None),
+        let key = match error.inner() {
+            Misfit::UnknownKey { key, .. } => join(&parent_of_unknown(error.path(), key), key),
+            _ => path_text(error.path()),
         };
         let written = removed.as_written(&key);
         let repeated = reported.contains(&written);
         // What is missing only because it was wrong, and left out, has been told.
-        let left_out =
-            missing_field(&message).is_some_and(|field| reported.contains(&join(&written, field)));
+        let left_out = matches!(error.inner(),
+            Misfit::Missing(field) if reported.contains(&join(&written, field)));
         if !repeated && !left_out {
-            faults.add(&written, suggestion.unwrap_or(message));
+            faults.add(&written, message(error.inner()));
         }
         let mended = !repeated && mend(&mut value, &key, defaults, &mut removed);
         reported.push(written);
@@ -107,40 +103,11 @@ impl Removed {
     }
 }
 
-/// The message without the origin that the library appends (the key already says where it is) and
-/// without the value that was found: it may be a secret in a wrong place.
-fn plain_message(error: &config::ConfigError) -> String {
-    match error {
-        config::ConfigError::Type { unexpected, expected, .. } => {
-            // `string "hunter2"`, "integer `5`", `sequence`: the first words are its sort.
-            let found = unexpected.to_string();
-            let sort = found.split(['"', '`']).next().unwrap_or_default().trim_end();
-            format!("invalid type: {sort}, expected {expected}")
-        }
-        config::ConfigError::At { error, .. } => plain_message(error),
-        // The library does not tell an enumeration's names.
-        config::ConfigError::Message(text)
-            if text.contains(" does not have variant constructor ") =>
-        {
-            format!("{}; config/default.toml lists them", without_value(text))
-        }
-        other => without_value(&other.to_string()),
+fn message(misfit: &Misfit) -> String {
+    match misfit {
+        Misfit::UnknownKey { key, known } => nearest("key", key, known),
+        other => other.to_string(),
     }
-}
-
-/// The field that serde's message says is missing.
-fn missing_field(message: &str) -> Option<&str> {
-    let named = message.split_once("missing ")?.1.split(['`', '"']).nth(1)?;
-    // The library joins the way there to it.
-    Some(named.rsplit(['.', ']']).next().unwrap_or(named))
-}
-
-/// Takes serde's message on an unknown field apart: the field and the names that are known.
-fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
-    let rest = message.strip_prefix("unknown field `")?;
-    let mut quoted = rest.split('`');
-    let field = quoted.next()?;
-    Some((field, quoted.skip(1).step_by(2).collect()))
 }
 
 /// What to say of an unknown key, or of something else that has a name (`sort`).

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use config::{Environment, File, FileFormat, Value, ValueKind};
+use serde::Deserialize;
 
 use super::section::{self, Section};
+use super::strict::Strict;
 use super::{Fault, Faults};
 
 /// The defaults that are built in.
@@ -85,6 +87,10 @@ impl ConfigSource {
     /// # Errors
     /// A file is missing or is not TOML.
     pub fn load(&self) -> Result<Config, LoadError> {
+        self.load_with(self.environment.then(variables))
+    }
+
+    pub(super) fn load_with(&self, variables: Option<Environment>) -> Result<Config, LoadError> {
         let mut builder =
             config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         for file in &self.files {
@@ -93,10 +99,8 @@ impl ConfigSource {
         for text in &self.overrides {
             builder = builder.add_source(File::from_str(text, FileFormat::Toml));
         }
-        if self.environment {
-            builder = builder.add_source(
-                Environment::with_prefix("FLEET").prefix_separator("__").separator("__"),
-            );
+        if let Some(variables) = variables {
+            builder = builder.add_source(variables);
         }
         Ok(Config { merged: builder.build()?.cache, defaults: Self::defaults()? })
     }
@@ -161,9 +165,7 @@ impl Config {
         // From the environment it is one text with commas.
         let listed: Vec<String> = match &value.kind {
             ValueKind::String(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
-            _ => value
-                .clone()
-                .try_deserialize()
+            _ => Deserialize::deserialize(Strict(value.clone()))
                 .map_err(|_| one_fault("domains", "must be a list of names"))?,
         };
         let mut faults = Faults::default();
@@ -185,6 +187,11 @@ impl Config {
             Err(found)
         }
     }
+}
+
+/// Our variables.
+pub(super) fn variables() -> Environment {
+    Environment::with_prefix("FLEET").prefix_separator("__").separator("__")
 }
 
 fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {

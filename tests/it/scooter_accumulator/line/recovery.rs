@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{CABINETS, QUICK, Rig, cells, execute, good, technician};
 use crate::scooter_accumulator::DOMAIN;
+use crate::support::PATIENCE;
 use crate::support::app::{configuration_at, start_sandbox};
 use crate::support::client::Caller;
 use crate::support::database::TestDatabase;
@@ -125,6 +126,25 @@ async fn an_answer_that_nobody_heard_is_found_out_by_the_next_process() {
     drop(crowd.servers.remove(0));
     crowd.cabinet.set_faults(CabinetFaults::default());
     // Whatever its time was: the next process asks the cabinet.
+    crowd.spawn().await;
+    crowd.is_the_technicians("acc-1").await;
+    crowd.becomes(&booking, "executing").await;
+}
+
+#[actix_web::test]
+async fn a_process_that_stops_answers_whoever_waits_for_a_cabinet_that_says_nothing() {
+    let mut crowd = Crowd::of(1).await;
+    let booking = crowd.book().await;
+    crowd.cabinet.set_faults(CabinetFaults { mute: true, ..CabinetFaults::default() });
+    let (backend, id) = (crowd.last(), booking.clone());
+    let call = actix_web::rt::spawn(async move { execute(&backend, &id, json!({})).await });
+    eventually("the door opens", async || crowd.cabinet.openings().len() == 1).await;
+    crowd.servers[0].signal("TERM");
+    call.await.unwrap().problem(504, "cabinet_no_answer");
+    let ended = crowd.servers[0].wait(PATIENCE).await.expect("it ends");
+    assert_eq!(ended.code(), Some(0), "{}", crowd.servers[0].output());
+    // The door was opened: the next process asks the cabinet.
+    crowd.cabinet.set_faults(CabinetFaults::default());
     crowd.spawn().await;
     crowd.is_the_technicians("acc-1").await;
     crowd.becomes(&booking, "executing").await;
