@@ -129,13 +129,6 @@ impl Maker {
         Poller::join(&self.config, self.settings.clone(), member, Arc::clone(&self.stop), stall)
     }
 
-    /// How long the consumer after this one may stand still. One that was given up before it read anything
-    /// may have needed longer to join the group: the next is given more, or none would ever get there.
-    fn next_stall(&self, last: &Poller, stall: Duration) -> Duration {
-        let usual = self.settings.stall();
-        if last.has_read() { usual } else { (stall * 2).min(usual * LONGEST_STALL) }
-    }
-
     /// Consumes until it is told to stop; a consumer that has become unfit is followed by another.
     fn run(&self, first: Poller) {
         let (mut poller, mut stall) = (Some(first), self.settings.stall());
@@ -149,7 +142,7 @@ impl Maker {
                 End::Stopped => drop(current),
                 End::Unfit(reason) => {
                     self.metrics.recreated(reason);
-                    stall = self.next_stall(&current, stall);
+                    stall = next_stall(self.settings.stall(), stall, current.has_read());
                     self.metrics.paused.set(0);
                     tracing::error!(reason, "Kafka: the consumer is made anew");
                     // It may take long to leave a group that does not answer.
@@ -171,10 +164,32 @@ impl Maker {
     }
 }
 
+/// How long the consumer after the `last` may stand still. One that was given up before it read anything may
+/// have needed longer to join the group: the next is given more, or none would ever get there.
+fn next_stall(usual: Duration, last: Duration, has_read: bool) -> Duration {
+    if has_read { usual } else { (last * 2).min(usual * LONGEST_STALL) }
+}
+
 /// Asks the brokers for the topic; blocks as long as `patience`.
 ///
 /// # Errors
 /// What is wrong, in words.
 pub fn look(settings: &KafkaSettings, patience: Duration) -> Result<(), String> {
     client::look(settings, patience)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumer_after_one_that_read_nothing_has_twice_its_time_up_to_a_limit() {
+        let usual = Duration::from_secs(30);
+        let mut stall = usual;
+        for expected in [60, 120, 240, 240] {
+            stall = next_stall(usual, stall, false);
+            assert_eq!(stall.as_secs(), expected);
+        }
+        assert_eq!(next_stall(usual, stall, true), usual);
+    }
 }
