@@ -26,7 +26,7 @@ const STUBBORN: &str = "DO $$ BEGIN FOR n IN 1..ROUNDS LOOP \
 const AT_WORK: &str = "SELECT count(*) FROM pg_stat_activity \
      WHERE datname = current_database() AND application_name = 'fleet pool' AND state <> 'idle'";
 
-/// A pool of one connection, on a database whose statements may take their time.
+/// A pool, mostly of one connection, on a database whose statements may take their time.
 pub(super) struct World {
     pub database: Database,
     metrics: Metrics,
@@ -34,9 +34,9 @@ pub(super) struct World {
 }
 
 impl World {
-    pub fn on(url: &str, further: &str) -> Self {
+    pub fn on(url: &str, pool_size: usize, further: &str) -> Self {
         let text = format!(
-            "[database]\nurl = '{url}'\npool_size = 1\nstatement_timeout_ms = 60000\n\
+            "[database]\nurl = '{url}'\npool_size = {pool_size}\nstatement_timeout_ms = 60000\n\
              acquire_timeout_ms = 20000\nconnect_timeout_ms = 5000\n{further}"
         );
         let config = ConfigSource::texts(vec![text]).load().unwrap();
@@ -73,7 +73,8 @@ impl World {
         let work = async |mut connection: &Connection| {
             let sql = "SELECT pg_backend_pid() AS pid ";
             let session: QueryResult<Session> =
-                diesel_async::RunQueryDsl::get_result(diesel::sql_query(sql), &mut connection).await;
+                diesel_async::RunQueryDsl::get_result(diesel::sql_query(sql), &mut connection)
+                    .await;
             Ok(session?.pid)
         };
         self.database.statement(&context, work).await.expect("a session")
@@ -115,7 +116,7 @@ async fn has_ended(test: &TestDatabase, pid: i32) {
 #[actix_web::test]
 async fn a_statement_whose_callers_deadline_passed_is_cancelled() {
     let test = TestDatabase::create();
-    let world = World::on(&test.url(), "");
+    let world = World::on(&test.url(), 1, "");
     for round in 1..=3 {
         let former = world.session().await;
         let error = world.run(SOON, LONG).await.expect_err("too late");
@@ -133,25 +134,34 @@ async fn a_statement_whose_callers_deadline_passed_is_cancelled() {
 #[actix_web::test]
 async fn a_statement_whose_future_was_dropped_is_cancelled() {
     let test = TestDatabase::create();
-    let world = World::on(&test.url(), "");
+    let world = World::on(&test.url(), 1, "");
     let former = world.session().await;
     timeout(SOON, world.run(PATIENT, LONG)).await.expect_err("it takes longer");
     world.run(PATIENT, "SELECT pg_sleep(1)").await.expect("the next one is served");
     assert_ne!(world.session().await, former);
     has_ended(&test, former).await;
     nothing_is_at_work(&test).await;
-    // Also where it is hardly on its way yet.
-    for wait in (0..20).map(|number| Duration::from_micros(number * 200)) {
+}
+
+#[actix_web::test]
+async fn a_statement_that_is_hardly_on_its_way_is_cancelled_as_well() {
+    let test = TestDatabase::create();
+    // A place for each: where all are taken, a statement is left to itself.
+    let world = World::on(&test.url(), 40, "");
+    for wait in (0..40).map(|number| Duration::from_micros(number * 100)) {
+        // A connection is at hand.
+        world.session().await;
         let _ = timeout(wait, world.run(PATIENT, LONG)).await;
     }
     nothing_is_at_work(&test).await;
+    assert_eq!(world.cancelled("left"), 0);
 }
 
 #[actix_web::test]
 async fn a_transaction_that_was_left_is_cancelled_and_rolled_back() {
     let test = TestDatabase::create();
     test.execute("CREATE TABLE public.kept (n bigint)").await;
-    let world = World::on(&test.url(), "");
+    let world = World::on(&test.url(), 1, "");
     let insert = "WITH added AS (INSERT INTO public.kept VALUES (1) RETURNING n) \
          SELECT pg_sleep(60) FROM added";
     let error = world.run_in_transaction(SOON, insert).await.expect_err("too late");
@@ -166,7 +176,7 @@ async fn a_transaction_that_was_left_is_cancelled_and_rolled_back() {
 #[actix_web::test]
 async fn a_transaction_that_was_left_between_statements_ends_without_being_cancelled() {
     let test = TestDatabase::create();
-    let world = World::on(&test.url(), "");
+    let world = World::on(&test.url(), 1, "");
     let context = Context::background("test", SOON);
     let idle = async |connection: &mut Connection| {
         execute(connection, "SELECT 1").await?;
@@ -180,7 +190,7 @@ async fn a_transaction_that_was_left_between_statements_ends_without_being_cance
 #[actix_web::test]
 async fn an_error_of_the_statement_gives_the_connection_back() {
     let test = TestDatabase::create();
-    let world = World::on(&test.url(), "");
+    let world = World::on(&test.url(), 1, "");
     let former = world.session().await;
     for sql in ["SELECT 1 / 0", "SELECT nothing FROM nowhere"] {
         world.run(PATIENT, sql).await.expect_err("an error");
@@ -194,7 +204,7 @@ async fn an_error_of_the_statement_gives_the_connection_back() {
 #[actix_web::test]
 async fn a_statement_that_outlives_one_request_is_asked_again() {
     let test = TestDatabase::create();
-    let world = World::on(&test.url(), "");
+    let world = World::on(&test.url(), 1, "");
     world.run(SOON, &STUBBORN.replace("ROUNDS", "3")).await.expect_err("too late");
     nothing_is_at_work(&test).await;
     eventually("it is counted", async || world.cancelled("ended") == 1).await;
@@ -203,7 +213,7 @@ async fn a_statement_that_outlives_one_request_is_asked_again() {
 #[actix_web::test]
 async fn no_more_than_the_pools_size_are_asked_at_once_and_none_for_ever() {
     let test = TestDatabase::create();
-    let world = World::on(&test.url(), "");
+    let world = World::on(&test.url(), 1, "");
     let stubborn = STUBBORN.replace("ROUNDS", "100");
     world.run(SOON, &stubborn).await.expect_err("too late");
     let left = Instant::now();
