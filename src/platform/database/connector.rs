@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::TlsStream;
-use tokio_postgres::{AsyncMessage, Client, Connection as Driver, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection as Driver, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::platform::config::database::DatabaseSettings;
@@ -95,6 +95,17 @@ impl Connector {
         tokio::time::timeout(self.settings.connect_timeout(), connect)
             .await
             .unwrap_or_else(timed_out)
+    }
+
+    /// Asks PostgreSQL to end what runs in a session. It does not tell whether anything did.
+    pub async fn cancel(&self, token: &CancelToken) {
+        let asked = match self.tls.clone() {
+            Some(tls) => token.cancel_query(tls).await,
+            None => token.cancel_query(NoTls).await,
+        };
+        if let Err(error) = asked {
+            tracing::debug!(cause = chain(&error), "a statement could not be cancelled");
+        }
     }
 
     fn config(&self, purpose: Purpose) -> ConnectionResult<tokio_postgres::Config> {

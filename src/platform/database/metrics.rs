@@ -9,6 +9,7 @@ pub(super) struct DatabaseMetrics {
     pub idle: IntGauge,
     pub waiting: IntGauge,
     pub acquire: Histogram,
+    pub cancelled: IntCounterVec,
     pub batch_seconds: HistogramVec,
     pub batched: IntCounterVec,
     pub batches: IntCounterVec,
@@ -22,6 +23,14 @@ impl DatabaseMetrics {
             idle: metrics.gauge("database_pool_idle", "Pooled connections that wait for work"),
             waiting: metrics.gauge("database_pool_waiting", "Requests that wait for a connection"),
             acquire: metrics.latency("database_pool_acquire_seconds", "Wait for a connection"),
+            cancelled: from_zero(
+                metrics.counters(
+                    "database_cancelled_total",
+                    "Statements whose callers were gone, by what became of them",
+                    &["outcome"],
+                ),
+                &[["ended"], ["left"]],
+            ),
             batch_seconds: metrics.latencies(
                 "database_batch_duration_seconds",
                 "One batched statement, from sending to its rows",

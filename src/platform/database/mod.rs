@@ -7,6 +7,7 @@
 //!   connection of the worker's own, never shared between threads) and gather into one statement
 //!   while the one before is under way.
 
+mod abandoned;
 mod batching;
 mod cleaning;
 mod connector;

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinError;
 
 use super::Connection;
+use super::abandoned::Abandoned;
 use super::connector::{Connector, Purpose};
 use super::error::unavailable;
 use super::listen::Listeners;
@@ -36,6 +37,7 @@ pub(super) struct Inner {
     pub(super) metrics: DatabaseMetrics,
     pub(super) listeners: Arc<Listeners>,
     shares: Vec<Arc<Share>>,
+    abandoned: Abandoned,
     /// Outlives every worker: what it drives is not lost when a worker ends.
     runtime: Handle,
 }
@@ -107,9 +109,16 @@ impl Database {
             idle.set(signed(status.available));
             in_use.set(signed(status.size.saturating_sub(status.available)));
         });
+        let abandoned = Abandoned::new(
+            Arc::clone(&connector),
+            runtime.clone(),
+            settings.pool_size,
+            own.cancelled.clone(),
+        );
         let listeners = Arc::default();
         let metrics = own;
-        let inner = Inner { pool, settings, connector, metrics, listeners, shares, runtime };
+        let inner =
+            Inner { pool, settings, connector, metrics, listeners, shares, abandoned, runtime };
         Ok(Self(Arc::new(inner), own_share))
     }
 
@@ -123,8 +132,8 @@ impl Database {
 
     /// Runs `work` in a transaction and commits it. PostgreSQL itself gives up on each statement and lock
     /// after the time that the caller had left when the transaction began. When the deadline passes here,
-    /// or this future is dropped, the connection is not used again: it closes, which rolls the
-    /// transaction back, when the statement that is under way has ended.
+    /// or this future is dropped, the statement that is under way is cancelled and the connection not used
+    /// again: it closes, which rolls the transaction back.
     ///
     /// # Errors
     /// Those of `work`; `database_unavailable`; `overloaded` when no connection came free in time;
@@ -156,8 +165,8 @@ impl Database {
     }
 
     /// Runs statements that are each a transaction of their own: a read, or two that one look needs. It
-    /// costs two round trips less than [`Database::transaction`]; PostgreSQL gives up on a statement at
-    /// `statement_timeout_ms`.
+    /// costs two round trips less than [`Database::transaction`]. When the deadline passes, or this future is
+    /// dropped, what is under way is cancelled; PostgreSQL itself gives up at `statement_timeout_ms`.
     ///
     /// # Errors
     /// As [`Database::transaction`].
@@ -178,8 +187,10 @@ impl Database {
     /// As [`Database::transaction`].
     pub async fn ping(&self, deadline: Deadline) -> Result<()> {
         let mut lease = self.lease(deadline).await?;
-        deadline.run(diesel::sql_query("SELECT 1").execute(lease.connection()?)).await??;
+        let asked = diesel::sql_query("SELECT 1").execute(lease.connection()?);
+        let answer = deadline.run(asked).await?;
         lease.give_back();
+        answer?;
         Ok(())
     }
 
@@ -228,7 +239,7 @@ impl Database {
             (place, deadline.run(self.0.pool.get()).await?.map_err(from_pool)?)
         };
         metrics.acquire.observe(started.elapsed().as_secs_f64());
-        Ok(Lease { object: Some(object), _place: place })
+        Ok(Lease { object: Some(object), abandoned: &self.0.abandoned, _place: place })
     }
 
     async fn place(&self) -> Result<Place<'_>> {
@@ -266,10 +277,12 @@ fn overloaded() -> Error {
     Error::unavailable("overloaded", detail).with_retry_after(std::time::Duration::from_secs(1))
 }
 
-/// A pooled connection that is closed, not given back, when its user is dropped in mid-statement:
-/// back in the pool it would hold its transaction's locks until somebody took it.
+/// A pooled connection that is closed, not given back, when its user is dropped in mid-statement: back
+/// in the pool it would hold its transaction's locks until somebody took it, and who took it could have
+/// his own statement cancelled.
 struct Lease<'a> {
     object: Option<Object<Manager>>,
+    abandoned: &'a Abandoned,
     _place: Place<'a>,
 }
 
@@ -287,7 +300,7 @@ impl Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {
-            drop(Object::take(object));
+            self.abandoned.end(Object::take(object));
         }
     }
 }

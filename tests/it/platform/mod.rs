@@ -1,5 +1,6 @@
 //! What every domain relies on, tried through the server as a whole.
 
+mod abandoned;
 mod auth;
 mod batching;
 mod bulkheads;

@@ -1,8 +1,11 @@
 //! TLS to PostgreSQL: with a CA file there is no connection without it.
 
+use std::time::Duration;
+
+use super::abandoned::World;
 use crate::support::mosquitto::make_certificates;
 use crate::support::process::{Folder, Server};
-use crate::support::{aside, postgres::Postgres};
+use crate::support::{aside, eventually, postgres::Postgres};
 
 /// Lets the server itself write the file into its data folder, readable by nobody else.
 const CONFIG: &str = "domains = ['fleet-customers']\n[http]\ndrain_ms = 0\n";
@@ -60,4 +63,16 @@ async fn with_a_ca_file_the_database_is_reached_over_tls_only() {
     server.wait_for("readyz", 503).await;
     let ready = server.anonymous().get("readyz").await.expect(503);
     assert_ne!(ready["domains"][0]["status"], "ok", "{ready}");
+}
+
+#[actix_web::test]
+async fn over_tls_an_abandoned_statement_is_cancelled_as_well() {
+    let folder = Folder::make();
+    make_certificates(&folder);
+    let postgres = postgres_with_tls(&folder).await;
+    let ca = format!("tls_ca_file = '{}'\n", folder.path().join("ca.pem").display());
+    let world = World::on(&postgres.url(), 1, &ca);
+    let error = world.run(Duration::from_millis(300), "SELECT pg_sleep(60)").await;
+    assert_eq!(error.expect_err("too late").code(), "deadline_exceeded");
+    eventually("it is cancelled", async || world.cancelled("ended") == 1).await;
 }
