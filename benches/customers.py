@@ -170,13 +170,13 @@ def footprint():
         for _ in range(5 if QUICK else 15):
             server = Server(WORK, stand_ins.everything())
             time.sleep(2)
-            idle = server.rss_mb()
+            idle, own = server.rss_mb(), server.rss_mb("RssAnon")
             ready.append(server.ready_ms)
             server.stop()
     finally:
         stand_ins.stop()
     size = os.path.getsize(f"{WORK}/fleet") / 1e6
-    return {"ready_ms": ready, "idle_mb": idle, "binary_mb": size}
+    return {"ready_ms": ready, "idle_mb": idle, "idle_own_mb": own, "binary_mb": size}
 
 
 def middle(results, field):
@@ -223,7 +223,7 @@ def table(reads, writes, feet, sizes):
     ready = median(feet["ready_ms"])
     row("P9 start to ready", server=f"{ready:.0f} ms, most {max(feet['ready_ms']):.0f}", goal="≤ 300 ms", met=ready <= 300)
     row("   memory at rest, after load", goal="≤ 30 MB at rest", met=feet["idle_mb"] <= 30,
-        memory=f"{feet['idle_mb']:.0f} MB, {feet['loaded_mb']:.0f} MB")
+        memory=f"{feet['idle_mb']:.0f} MB ({feet['idle_own_mb']:.0f} without the program's pages), {feet['loaded_mb']:.0f} MB")
     row("   binary, stand-ins included", server=f"{feet['binary_mb']:.1f} MB")
     heap, options = sizes.pop("heap"), sizes.pop("heap, all with options")
     indices = sum(sizes.values())

@@ -48,10 +48,11 @@ class Server:
         connection.close()
         return answer.status, text
 
-    def rss_mb(self):
+    def rss_mb(self, sort="VmRSS"):
+        """What it has in memory; RssAnon: without the pages of files, its program's above all."""
         with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as file:
             lines = dict(line.split(":", 1) for line in file)
-        return int(lines["VmRSS"].split()[0]) / 1024
+        return int(lines[sort].split()[0]) / 1024
 
     def cpu_ms(self):
         return own_cpu_ms(self.process.pid)
