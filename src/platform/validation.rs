@@ -38,6 +38,47 @@ pub(super) fn push_key(pointer: &mut String, key: &str) {
     pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
 }
 
+/// serde's message for callers: what must be there, in their words and not in our code's.
+#[must_use]
+pub fn told(message: &str) -> String {
+    let message = without_value(message);
+    let expected = ["invalid type, expected ", "invalid value, expected "]
+        .iter()
+        .find_map(|fault| message.strip_prefix(fault));
+    match expected {
+        Some(expected) => format!("must be {}", in_words(expected)),
+        None => message,
+    }
+}
+
+/// What serde expects, in the words of whoever writes JSON.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "a sequence" => "a list".to_owned(),
+        "a map" => "an object".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        other if other.starts_with("struct ") => "an object".to_owned(),
+        other => number_in_words(other).unwrap_or_else(|| other.to_owned()),
+    }
+}
+
+/// A type of numbers in words.
+pub(super) fn number_in_words(name: &str) -> Option<String> {
+    let between = |least: i64, most: i64| format!("a whole number between {least} and {most}");
+    Some(match name {
+        "u8" => between(0, u8::MAX.into()),
+        "u16" => between(0, u16::MAX.into()),
+        "u32" => between(0, u32::MAX.into()),
+        "u64" | "usize" => "a whole number that is not negative".to_owned(),
+        "i8" => between(i8::MIN.into(), i8::MAX.into()),
+        "i16" => between(i16::MIN.into(), i16::MAX.into()),
+        "i32" => between(i32::MIN.into(), i32::MAX.into()),
+        "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        _ => return None,
+    })
+}
+
 /// serde's message without the value that it repeats, which may be a secret or personal.
 #[must_use]
 pub fn without_value(message: &str) -> String {

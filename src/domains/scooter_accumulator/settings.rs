@@ -89,6 +89,21 @@ mod tests {
     }
 
     #[test]
+    fn a_cabinet_must_be_asked_before_it_counts_as_offline() {
+        let faults = |offline_after_ms: u64| {
+            let text = format!(
+                "[scooter_accumulator.commands]\npoll_ms = 60000\noffline_after_ms = {offline_after_ms}"
+            );
+            let config = ConfigSource::texts(vec![text]).load().unwrap();
+            config.section::<ScooterSettings>(SECTION).err().unwrap_or_default()
+        };
+        assert_eq!(faults(60_000), []);
+        let told = faults(59_999);
+        let [fault] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(fault.key, "scooter_accumulator.commands.offline_after_ms");
+    }
+
+    #[test]
     fn an_execution_must_be_able_to_end_before_the_process_does() {
         for text in [
             "",

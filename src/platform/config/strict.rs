@@ -9,7 +9,7 @@ use config::{Value, ValueKind};
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{Deserializer, Error, Expected, IntoDeserializer, Unexpected, Visitor};
 
-use crate::platform::validation::without_value;
+use crate::platform::validation::{number_in_words, without_value};
 
 /// What the library calls the origin of a variable's value.
 const ENVIRONMENT: &str = "the environment";
@@ -90,23 +90,13 @@ fn sort(value: Unexpected<'_>) -> &'static str {
 
 /// What serde expects, in an operator's words.
 fn in_words(expected: &str) -> String {
-    let between = |least: i64, most: i64| format!("a whole number between {least} and {most}");
     match expected {
-        "u8" => between(0, u8::MAX.into()),
-        "u16" => between(0, u16::MAX.into()),
-        "u32" => between(0, u32::MAX.into()),
-        "u64" | "usize" => "a whole number that is not negative".to_owned(),
-        "i8" => between(i8::MIN.into(), i8::MAX.into()),
-        "i16" => between(i16::MIN.into(), i16::MAX.into()),
-        "i32" => between(i32::MIN.into(), i32::MAX.into()),
-        "i64" | "isize" => "a whole number".to_owned(),
-        "f32" | "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a string" | "path string" => "a text".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a map" => "a table".to_owned(),
         other if other.starts_with("struct ") => "a table".to_owned(),
-        other => other.to_owned(),
+        other => number_in_words(other).unwrap_or_else(|| other.to_owned()),
     }
 }
 

@@ -11,9 +11,10 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::objects::Objects;
 use super::state::HttpState;
 use crate::platform::error::{Error, Kind, Result};
-use crate::platform::validation::{push_key, validate, without_value};
+use crate::platform::validation::{push_key, told, validate};
 
 /// A JSON body that has the right shape and passed its own rules.
 pub struct Json<T> {
@@ -71,6 +72,15 @@ fn check_head(request: &HttpRequest, limit: usize) -> Result<()> {
             "The body must be sent as application/json.",
         ));
     }
+    // Nothing is unpacked here: a small body could be a large one then.
+    let coding = request.headers().get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Error::new(
+            Kind::UnsupportedMediaType,
+            "unsupported_content_encoding",
+            "The body must be sent as it is, without Content-Encoding.",
+        ));
+    }
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -122,8 +132,15 @@ async fn read(mut payload: Payload, limits: Limits) -> Result<Bytes> {
 /// # Errors
 /// `invalid_json` for what is no JSON, `invalid_request` for JSON of the wrong shape.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    if bytes.is_empty() {
+        return Err(Error::new(
+            Kind::InvalidInput,
+            "invalid_json",
+            "The body is empty; it must be JSON.",
+        ));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Objects(&mut deserializer)).map_err(|error| {
         // Some wrong shapes (a number for an enum's name, too deep, too great a number) are told as
         // wrong syntax; what can be skipped over as JSON is JSON.
         // (Skipping does not look into texts, so the encoding is checked apart.)
@@ -132,7 +149,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
                 .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
         };
         if error.inner().is_data() || is_json() {
-            let detail = without_value(&without_position(&error.inner().to_string()));
+            let detail = told(&without_position(&error.inner().to_string()));
             return Error::invalid(pointer(error.path()), detail);
         }
         malformed(error.inner())
@@ -202,6 +219,34 @@ mod tests {
         let error = checked.unwrap_err();
         let pointer = error.fields().first().map(|field| field.pointer.clone());
         (error.code().to_owned(), pointer.unwrap_or_default())
+    }
+
+    #[test]
+    fn only_an_object_is_a_structure() {
+        for (body, pointer) in [
+            ("[]", ""),
+            (r#"[[{"lat":1}]]"#, ""),
+            (r#"{"points":[[1.5]]}"#, "/points/0"),
+            (r#"{"points":[{"lat":1},[2]],"kind":"short"}"#, "/points/1"),
+        ] {
+            assert_eq!(fault(body), ("invalid_request".to_owned(), pointer.to_owned()), "{body}");
+        }
+        assert!(parse::<Route>(br#"{"points":[{"lat":1.5}],"kind":"short"}"#).is_ok());
+    }
+
+    #[test]
+    fn faults_are_told_in_words_for_people_who_do_not_know_our_code() {
+        for (body, detail) in [
+            ("[]", "must be an object"),
+            (r#"{"points":5}"#, "must be a list"),
+            (r#"{"points":[{"lat":"x"}]}"#, "must be a number"),
+        ] {
+            let error = parse::<Route>(body.as_bytes()).unwrap_err();
+            assert_eq!(error.fields().first().unwrap().detail, detail, "{body}");
+        }
+        let nothing = parse::<Route>(b"").unwrap_err();
+        assert_eq!((nothing.code(), nothing.fields().len()), ("invalid_json", 0));
+        assert!(nothing.detail().contains("empty"), "{}", nothing.detail());
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod health;
 pub mod idempotency;
 pub mod identity;
 mod metrics;
+mod objects;
 pub mod pagination;
 pub mod params;
 mod permit;

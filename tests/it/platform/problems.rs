@@ -92,6 +92,9 @@ async fn a_body_of_another_type_is_refused() {
         let reply = dispatcher.post("customers/find-by-phone", json!({"phone": "1"})).await;
         reply.problem(415, "unsupported_media_type");
     }
+    let packed = app.dispatcher(DOMAIN, PARK).header("Content-Encoding", "gzip");
+    let reply = packed.post("customers/find-by-phone", json!({"phone": "1"})).await;
+    reply.problem(415, "unsupported_content_encoding");
     let untyped = head("POST", FIND, "Content-Length: 2\r\n") + "{}";
     assert_problem(exchange(app.addr(), &untyped), 415, "unsupported_media_type");
     let dispatcher = app.dispatcher(DOMAIN, PARK);
@@ -210,6 +213,14 @@ async fn a_patience_that_is_no_number_of_milliseconds_is_refused() {
     let caller =
         app.dispatcher(DOMAIN, PARK).header("X-Request-Timeout-Ms", "18446744073709551615");
     caller.get("customers").await.expect(200);
+}
+
+#[actix_web::test]
+async fn a_list_of_values_is_not_read_as_an_object() {
+    let app = TestApp::start().await;
+    let dispatcher = app.dispatcher(DOMAIN, PARK);
+    let reply = dispatcher.post("customers/find-by-phone", json!(["+79990000001"])).await;
+    reply.problem(400, "invalid_request");
 }
 
 #[actix_web::test]

@@ -118,6 +118,11 @@ impl CommandSettings {
             let message = format!("must be in {least}..={most}");
             faults.require((least..=most).contains(&value), &format!("commands.{key}"), &message);
         }
+        faults.require(
+            self.offline_after_ms >= self.poll_ms,
+            "commands.offline_after_ms",
+            "must not be less than poll_ms: cabinets would be offline before they are asked",
+        );
         for (key, value, most) in [
             ("max_waiting", self.max_waiting, 1_000),
             ("event_memory_minutes", self.event_memory_minutes.into(), 1_440),
