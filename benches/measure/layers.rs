@@ -18,7 +18,7 @@ use actix_web::{App, HttpResponse, HttpServer};
 use fleet::platform::config::{ConfigSource, CoreSettings};
 use fleet::platform::http::body::Json;
 use fleet::platform::http::identity::Internal;
-use fleet::platform::http::{self, HttpState, Mount, RequestSpan, pipeline};
+use fleet::platform::http::{HttpState, Mount, RequestSpan, pipeline};
 use fleet::platform::ids::{ParkId, PersonalId};
 use fleet::platform::readiness::{Readiness, ReadinessSource};
 use fleet::platform::telemetry::logs;
@@ -90,11 +90,7 @@ fn state() -> web::Data<HttpState> {
     let core = CoreSettings::read(&config, &fleet::app::KNOWN).unwrap();
     let mount: Mount = Arc::new(|_| ());
     let (metrics, ready) = (Metrics::with_process(), Arc::new(AlwaysReady));
-    let document = http::document(&mount);
-    let domains = vec![DOMAIN];
-    web::Data::new(
-        HttpState::new(core.http, &core.auth, metrics, domains, ready, &document).unwrap(),
-    )
+    web::Data::new(HttpState::new(core.http, &core.auth, metrics, vec![DOMAIN], ready, mount))
 }
 
 fn answer() -> HttpResponse {
