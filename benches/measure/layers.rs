@@ -18,7 +18,7 @@ use actix_web::{App, HttpResponse, HttpServer};
 use fleet::platform::config::{ConfigSource, CoreSettings};
 use fleet::platform::http::body::Json;
 use fleet::platform::http::identity::Internal;
-use fleet::platform::http::{self, HttpState, Mount, RequestSpan, pipeline};
+use fleet::platform::http::{HttpState, Mount, RequestSpan, pipeline};
 use fleet::platform::ids::{ParkId, PersonalId};
 use fleet::platform::readiness::{Readiness, ReadinessSource};
 use fleet::platform::telemetry::logs;
