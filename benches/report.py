@@ -79,7 +79,9 @@ def description(results, parts):
     known = [results[part] for part in parts if part in results]
     of = known[-1]["machine"]
     load = max(one["machine"]["load_before"] for one in known)
-    quick = " QUICK=1: fewer data, fewer and shorter rounds." if any(one["quick"] for one in known) else ""
+    short = [part for part in parts if part in results and results[part]["quick"]]
+    which = "all parts" if len(short) == len(known) else ", ".join(short)
+    quick = f" QUICK=1 (fewer data, fewer and shorter rounds): {which}." if short else ""
     return (f"{known[-1]['at']} UTC; {of['cores']} cores ({of['cpu']}) and {of['memory_gb']} GB, shared by load generator,"
             f" server, PostgreSQL and stand-ins; load average before: {load:.1f} at most.{quick}")
 

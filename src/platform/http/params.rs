@@ -19,7 +19,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Path<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let parsed = web::Path::<T>::from_request(request, payload).into_inner();
         ready(parsed.map(|path| Self(path.into_inner())).map_err(|error| {
-            Error::not_found("not_found", "There is no such thing in the caller's park.")
+            Error::not_found("not_found", "There is nothing with such an id.")
                 .with_source(error.to_string())
         }))
     }

@@ -142,7 +142,9 @@ async fn without_a_radius_all_are_found_the_nearest_first() {
 
 #[actix_web::test]
 async fn the_index_is_used_and_only_what_is_near_is_read() {
-    let world = World::start().await;
+    // Nobody else reads the tables meanwhile.
+    let quiet = "[scooter_accumulator]\ngauges_ms = 600000\nsweep_ms = 60000";
+    let world = World::with(quiet).await;
     let mut random = StdRng::seed_from_u64(9);
     let points: Vec<Point> = (0..20_000)
         .map(|_| Point {
@@ -160,6 +162,13 @@ async fn the_index_is_used_and_only_what_is_near_is_read() {
         let rows = world.app.database().query(scans, &[]).await;
         (rows[0].get::<_, i64>(0), rows[0].get::<_, i64>(1), rows[0].get::<_, i64>(2))
     };
+    // A session's reading is in the statistics when it has ended.
+    let filled = i64::try_from(points.len()).unwrap();
+    eventually("what the filling read is in the statistics", async || {
+        let (_, cabinets, cells) = read().await;
+        cabinets >= filled && cells >= filled
+    })
+    .await;
     // More often than a plan is made for the values at hand.
     let mut found = 0;
     let before = read().await;

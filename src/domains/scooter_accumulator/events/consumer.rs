@@ -116,10 +116,12 @@ async fn work(line: Arc<Line>, mut events: mpsc::Receiver<Heard>) {
     }
 }
 
-/// Applies an event, again and again while the database is away; `None` when the process stops.
+/// Applies an event, again and again while the database is away, of which it tells once; `None` when the
+/// process stops.
 async fn patiently(line: &Line, heard: &Heard) -> Option<&'static str> {
     let mut pause = FIRST_PAUSE;
     let mut failures = 0;
+    let mut told = false;
     loop {
         match once(line, heard).await {
             Ok(outcome) => return Some(outcome),
@@ -132,7 +134,13 @@ async fn patiently(line: &Line, heard: &Heard) -> Option<&'static str> {
                     tracing::error!(code, cause, "an event of a cabinet could not be applied");
                     return Some("failed");
                 }
-                tracing::warn!(code, cause, "an event of a cabinet is tried again");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(
+                        code,
+                        cause,
+                        "an event of a cabinet is tried until it is applied"
+                    );
+                }
             }
         }
         if line.stop.wait_or(pause).await {
