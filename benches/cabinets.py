@@ -36,6 +36,7 @@ url = "mqtt://127.0.0.1:{port}"
 [scooter_accumulator.commands]
 pace_ms = 0
 poll_ms = {poll_ms}
+offline_after_ms = 86_400_000
 """
 NEVER_MS, MINUTE_MS = 86_400_000, 60_000
 
@@ -303,9 +304,9 @@ def broker():
 
 
 def main():
-    mosquitto, stop = broker(), threading.Event()
-    server = Server(WORK, SETTINGS.format(port=BROKER_PORT, poll_ms=NEVER_MS))
+    mosquitto, stop, server = broker(), threading.Event(), None
     try:
+        server = Server(WORK, SETTINGS.format(port=BROKER_PORT, poll_ms=NEVER_MS))
         backend = Backend(os.environ["FLEET__HTTP__LISTEN"])
         backend.call("POST", "/cabinets", {"id": "bench", "lat": 1.0, "lon": 1.0, "cell_count": 1}, 201, 409)
         threading.Thread(target=cabinet, args=(stop,), daemon=True).start()
@@ -320,7 +321,8 @@ def main():
         answers, own, other, commits_a_second, memory = park(server, Backend(os.environ["FLEET__HTTP__LISTEN"]))
     finally:
         stop.set()
-        server.stop()
+        if server:
+            server.stop()
         mosquitto.terminate()
     with open(f"{WORK}/cabinets.json", "w", encoding="utf-8") as file:
         json.dump({"bare_ms": bare_p50, "execute_ms": p50, "commit_ms": commit, "states_per_second": rate, "cabinets": PARK,

@@ -238,9 +238,9 @@ def main():
         Gone(SCOOTERS, "the MQTT broker stands still", processes[2], command),
         Gone(DEPTRANS, "Kafka stands still", processes[1], []),
     ]
-    server = Server(WORK, configuration(outside, brokers))
-    everything = {}
+    server, everything = None, {}
     try:
+        server = Server(WORK, configuration(outside, brokers))
         settle(server, CALLS[ORDERS])
         prepare(server)
         for trouble in troubles:
@@ -255,7 +255,8 @@ def main():
             everything[trouble.title] = rounds
             told(trouble, rounds)
     finally:
-        server.stop()
+        if server:
+            server.stop()
         for process in processes:
             process.send_signal(signal.SIGCONT)
             process.terminate()
