@@ -170,12 +170,11 @@ def prepare(server):
 
 
 def measure(server, trouble, troubled):
-    """The neighbours' latencies, with the trouble or without."""
-    callers = None
+    """The neighbours' latencies, with the trouble or without. The domain in trouble is called in both: what its
+    calls cost the machine when all is well is no trouble of its neighbours."""
     if troubled:
         trouble.begin()
-        if trouble.callers:
-            callers = Wrk(server, trouble.callers, TROUBLED, SECONDS + 2)
+    callers = Wrk(server, trouble.callers, TROUBLED, SECONDS + 2) if trouble.callers else None
     time.sleep(1.5)
     try:
         neighbours = {name: Wrk(server, calls, CALM, SECONDS) for name, calls in CALLS.items() if name != trouble.domain}
@@ -183,8 +182,8 @@ def measure(server, trouble, troubled):
     finally:
         if troubled:
             trouble.end()
-            if callers:
-                callers.result()
+        if callers:
+            callers.result()
     for name, result in results.items():
         if not result["requests"] or (result["failed"] and not troubled):
             raise SystemExit(f"error: {result['failed']} of {result['requests']} requests to {name} failed in quiet")

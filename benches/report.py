@@ -82,7 +82,8 @@ def description(results, parts):
     short = [part for part in parts if part in results and results[part]["quick"]]
     which = "all parts" if len(short) == len(known) else ", ".join(short)
     quick = f" QUICK=1 (fewer data, fewer and shorter rounds): {which}." if short else ""
-    return (f"{known[-1]['at']} UTC; {of['cores']} cores ({of['cpu']}) and {of['memory_gb']} GB, shared by load generator,"
+    first, last = min(one["at"] for one in known), max(one["at"] for one in known)
+    return (f"{first} to {last} UTC; {of['cores']} cores ({of['cpu']}) and {of['memory_gb']} GB, shared by load generator,"
             f" server, PostgreSQL and stand-ins; load average before: {load:.1f} at most.{quick}")
 
 
