@@ -46,26 +46,15 @@ pub fn told(message: &str) -> String {
         .iter()
         .find_map(|fault| message.strip_prefix(fault));
     match expected {
-        Some(expected) => format!("must be {}", in_words(expected)),
+        Some(expected) => format!("must be {}", in_words(expected, "an object")),
         None => message,
     }
 }
 
-/// What serde expects, in the words of whoever writes JSON.
-fn in_words(expected: &str) -> String {
-    match expected {
-        "a sequence" => "a list".to_owned(),
-        "a map" => "an object".to_owned(),
-        "a boolean" => "true or false".to_owned(),
-        other if other.starts_with("struct ") => "an object".to_owned(),
-        other => number_in_words(other).unwrap_or_else(|| other.to_owned()),
-    }
-}
-
-/// A type of numbers in words.
-pub(super) fn number_in_words(name: &str) -> Option<String> {
+/// What serde expects, in the words of whoever writes it. `structure`: what he calls a value that has fields.
+pub(super) fn in_words(expected: &str, structure: &str) -> String {
     let between = |least: i64, most: i64| format!("a whole number between {least} and {most}");
-    Some(match name {
+    match expected {
         "u8" => between(0, u8::MAX.into()),
         "u16" => between(0, u16::MAX.into()),
         "u32" => between(0, u32::MAX.into()),
@@ -75,8 +64,12 @@ pub(super) fn number_in_words(name: &str) -> Option<String> {
         "i32" => between(i32::MIN.into(), i32::MAX.into()),
         "i64" | "isize" => "a whole number".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
-        _ => return None,
-    })
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => structure.to_owned(),
+        other if other.starts_with("struct ") => structure.to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 /// serde's message without the value that it repeats, which may be a secret or personal.

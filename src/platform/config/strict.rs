@@ -9,7 +9,7 @@ use config::{Value, ValueKind};
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{Deserializer, Error, Expected, IntoDeserializer, Unexpected, Visitor};
 
-use crate::platform::validation::{number_in_words, without_value};
+use crate::platform::validation::{self, without_value};
 
 /// What the library calls the origin of a variable's value.
 const ENVIRONMENT: &str = "the environment";
@@ -91,12 +91,8 @@ fn sort(value: Unexpected<'_>) -> &'static str {
 /// What serde expects, in an operator's words.
 fn in_words(expected: &str) -> String {
     match expected {
-        "a boolean" => "true or false".to_owned(),
         "a string" | "path string" => "a text".to_owned(),
-        "a sequence" => "a list".to_owned(),
-        "a map" => "a table".to_owned(),
-        other if other.starts_with("struct ") => "a table".to_owned(),
-        other => number_in_words(other).unwrap_or_else(|| other.to_owned()),
+        other => validation::in_words(other, "a table"),
     }
 }
 

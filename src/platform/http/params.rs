@@ -105,7 +105,6 @@ mod tests {
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code, reason = "only their parsing is of interest")]
     struct Near {
         limit: Option<u32>,
         radius_m: Option<f64>,
@@ -127,6 +126,8 @@ mod tests {
             let said = format!("The query is not valid: {detail}.");
             assert_eq!((error.code(), error.detail()), ("invalid_query", said.as_str()), "{query}");
         }
-        assert!(parse::<Near>("limit=5&radius_m=1.5&flagged=true").is_ok());
+        let near: Near = parse("limit=5&radius_m=1.5&flagged=true").unwrap();
+        assert_eq!((near.limit, near.flagged), (Some(5), Some(true)));
+        assert!(near.radius_m.is_some_and(|radius| (radius - 1.5).abs() < 1e-9));
     }
 }

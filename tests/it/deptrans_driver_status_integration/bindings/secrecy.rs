@@ -114,7 +114,7 @@ async fn nothing_is_shown_at(level: &str) {
         text.contains("database_unavailable")
     })
     .await;
-    for mode in [Mode::CutOpenAfter(50), Mode::BlackHole] {
+    for mode in [Mode::Close, Mode::CutOpenAfter(50), Mode::BlackHole] {
         world.proxy.set(mode);
         for id in [first.krt_id.as_str(), "mistyped-id-77"] {
             world.gives(0, id).await;
