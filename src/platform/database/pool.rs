@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use deadpool::managed::{Object, PoolError as DeadpoolError, TimeoutType, Timeouts};
+use deadpool::managed::{Object, PoolError as DeadpoolError, QueueMode, TimeoutType, Timeouts};
 use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
@@ -96,6 +96,9 @@ impl Database {
         };
         let pool = Pool::builder(manager)
             .max_size(settings.pool_size)
+            // The last one given back is the next one taken: it has prepared most, and its server
+            // process is still in the processor's caches.
+            .queue_mode(QueueMode::Lifo)
             .timeouts(timeouts)
             .runtime(deadpool::Runtime::Tokio1)
             .build()
