@@ -220,7 +220,7 @@ impl Keeper {
         Ok(busy)
     }
 
-    /// One step of one statement, in a transaction of its own: sent right behind what the planner is told.
+    /// One statement, in a transaction of its own; it is sent right behind what the planner is told.
     async fn step<T>(&self, work: impl AsyncFnOnce(&Connection) -> QueryResult<T>) -> Result<T> {
         let context = Context::background("task keeper", PATIENCE);
         let database = &self.inner.database;

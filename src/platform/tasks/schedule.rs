@@ -159,8 +159,8 @@ async fn tick(
     Ok(Duration::from_secs_f64(wait.seconds.clamp(0.001, LONGEST.as_secs_f64())))
 }
 
-/// Whether the tick was due and is ours, and how long the next one is away. Sent together: PostgreSQL
-/// does it in this order.
+/// Whether the tick was due and is ours, and how long the next one is away. The statements are sent
+/// together, and run in this order.
 async fn take(connection: &Connection, name: &str, every: Duration) -> QueryResult<(bool, Wait)> {
     let ensure =
         diesel::sql_query(ENSURE).bind::<Text, _>(name).bind::<Double, _>(every.as_secs_f64());

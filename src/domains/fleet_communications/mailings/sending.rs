@@ -205,8 +205,8 @@ impl Sender<'_> {
                 self.running.complete_in(connection).await?;
                 return Ok(Plan::Nothing);
             };
-            let row;
-            (row, progressed) = note(connection, key, found, step).await?;
+            let (row, is_progress) = note(connection, key, found, step).await?;
+            progressed = is_progress;
             let plan = self.plan(connection, key, &row).await?;
             if let Plan::Nothing = plan {
                 finished = self.finish(connection, key, &row).await?.then(|| row.due_at());

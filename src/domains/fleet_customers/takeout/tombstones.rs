@@ -25,10 +25,11 @@ macro_rules! not_erased {
 
 pub(in super::super) use not_erased;
 
-/// Waits until no upsert is under way, and holds new ones up until this transaction ends. New upserts
-/// wait behind it, so it waits for less than their own patience (`database.lane_lock_timeout_ms`).
-const GATE: &str = "SET LOCAL lock_timeout = '100ms'; \
-     LOCK TABLE fleet_customers.tombstones IN EXCLUSIVE MODE";
+/// How long setting tombstones waits for upserts under way. New upserts wait behind it, so it is
+/// shorter than their own patience (`database.lane_lock_timeout_ms`).
+const GATE_PATIENCE: &str = "SET LOCAL lock_timeout = '100ms'";
+/// Waits until no upsert is under way, and holds new ones up until this transaction ends.
+const GATE: &str = "LOCK TABLE fleet_customers.tombstones IN EXCLUSIVE MODE";
 /// Sets the moment of the erasure. A record may know an order dated later than that, from a clock that
 /// goes before ours: it is not to come back either.
 const SET: &str = "WITH e AS (UPDATE fleet_customers.erasures SET erased_at = clock_timestamp() \
@@ -72,7 +73,9 @@ pub(in super::super) async fn is_erased(
 /// Sets the tombstones of an erasure, and its moment. Every upsert is over by then, and what it wrote
 /// is seen from here on; or it begins when this transaction has ended, and sees the tombstones.
 pub(super) async fn set(mut connection: &Connection, erasure_no: i64) -> Result<()> {
-    connection.batch_execute(GATE).await?;
+    for sql in [GATE_PATIENCE, GATE] {
+        connection.batch_execute(sql).await?;
+    }
     let set = diesel::sql_query(SET).bind::<BigInt, _>(erasure_no);
     set.prepared().execute(&mut connection).await?;
     Ok(())
