@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Connection, Database};
+use super::{Connection, Database, Prepare};
 use crate::platform::context::Context;
 use crate::platform::error::Result;
 use crate::platform::shutdown::Shutdown;
@@ -129,9 +129,9 @@ impl Cleaning {
             .await
     }
 
-    async fn is_alone(&self, connection: &mut Connection) -> QueryResult<bool> {
+    async fn is_alone(&self, mut connection: &Connection) -> QueryResult<bool> {
         let alone = diesel::sql_query(ALONE).bind::<Text, _>(self.what);
-        Ok(alone.get_result::<Held>(connection).await?.held)
+        Ok(alone.prepared().get_result::<Held>(&mut connection).await?.held)
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Jsonb, Nullable, Text};
 use diesel_async::RunQueryDsl;
+use futures_util::try_join;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -79,8 +80,9 @@ impl Database {
     ) -> Result<T> {
         let Some(call) = guard.call else { return self.transaction(context, work).await };
         self.transaction(context, async |connection| {
-            lock(connection, &call).await?;
-            if let Some(answer) = recall(connection, &call).await? {
+            // Sent together; PostgreSQL looks for an answer when it has the lock.
+            let ((), answer) = try_join!(lock(connection, &call), recall(connection, &call))?;
+            if let Some(answer) = answer {
                 return serde_json::from_value(answer).map_err(Error::internal);
             }
             let value = work(connection).await?;
@@ -100,7 +102,7 @@ impl Database {
         call: IdempotentCall,
     ) -> Result<Option<T>> {
         let answer =
-            self.transaction(context, async |connection| recall(connection, &call).await).await?;
+            self.statement(context, async |connection| recall(connection, &call).await).await?;
         answer.map(serde_json::from_value).transpose().map_err(Error::internal)
     }
 }
@@ -133,7 +135,7 @@ pub async fn forget(
 /// # Errors
 /// The database fails.
 pub async fn forget_everywhere(
-    connection: &mut Connection,
+    mut connection: &Connection,
     domain: &str,
     subjects: &[PackedId],
     limit: i64,
@@ -142,13 +144,13 @@ pub async fn forget_everywhere(
         .bind::<Text, _>(domain)
         .bind::<Array<Binary>, _>(subjects)
         .bind::<BigInt, _>(limit);
-    Ok(i64::try_from(forget.prepared().execute(connection).await?).unwrap_or(i64::MAX))
+    Ok(i64::try_from(forget.prepared().execute(&mut connection).await?).unwrap_or(i64::MAX))
 }
 
-async fn lock(connection: &mut Connection, call: &IdempotentCall) -> Result<()> {
+async fn lock(mut connection: &Connection, call: &IdempotentCall) -> Result<()> {
     let key = call.scope.first_chunk().map_or(0, |head| i64::from_be_bytes(*head));
     let lock = diesel::sql_query(LOCK).bind::<BigInt, _>(key);
-    let locked: Locked = lock.prepared().get_result(connection).await?;
+    let locked: Locked = lock.prepared().get_result(&mut connection).await?;
     if locked.locked {
         return Ok(());
     }
@@ -161,13 +163,13 @@ async fn lock(connection: &mut Connection, call: &IdempotentCall) -> Result<()> 
 }
 
 async fn recall(
-    connection: &mut Connection,
+    mut connection: &Connection,
     call: &IdempotentCall,
 ) -> Result<Option<serde_json::Value>> {
     let read = diesel::sql_query(READ)
         .bind::<Binary, _>(call.scope.as_slice())
         .bind::<diesel::sql_types::Double, _>(LIFETIME.as_secs_f64());
-    let stored: Option<Stored> = read.prepared().get_result(connection).await.optional()?;
+    let stored: Option<Stored> = read.prepared().get_result(&mut connection).await.optional()?;
     match stored {
         None => Ok(None),
         Some(stored) if stored.request == call.request => Ok(Some(stored.answer)),

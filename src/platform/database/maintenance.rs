@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::RunQueryDsl;
 
-use super::{Database, clean, idempotency};
+use super::{Database, Prepare, clean, idempotency};
 use crate::platform::context::Context;
 use crate::platform::error::Result;
 use crate::platform::shutdown::Shutdown;
@@ -86,9 +86,9 @@ async fn round(
     metrics: &TableMetrics,
 ) -> Result<()> {
     let tables: Vec<TableSize> = database
-        .transaction(context, async |connection| {
+        .statement(context, async |mut connection| {
             let query = diesel::sql_query(SIZES).bind::<Array<Text>, _>(schemas);
-            Ok(query.load(connection).await?)
+            Ok(query.prepared().load(&mut connection).await?)
         })
         .await?;
     for table in tables {

@@ -79,7 +79,7 @@ impl Tasks {
     /// The payload is too large or holds U+0000, which `jsonb` cannot; the database fails.
     pub async fn enqueue<T: Task>(
         &self,
-        connection: &mut Connection,
+        connection: &Connection,
         context: &Context,
         task: NewTask<T>,
     ) -> Result<Option<TaskId>> {
@@ -94,7 +94,7 @@ impl Tasks {
     /// As [`Tasks::enqueue`].
     pub async fn enqueue_all<T: Task>(
         &self,
-        connection: &mut Connection,
+        connection: &Connection,
         context: &Context,
         tasks: &[NewTask<T>],
     ) -> Result<usize> {
@@ -108,7 +108,7 @@ impl Tasks {
 
     async fn store<T: Task>(
         &self,
-        connection: &mut Connection,
+        mut connection: &Connection,
         context: &Context,
         tasks: &[NewTask<T>],
     ) -> Result<Made> {
@@ -131,7 +131,7 @@ impl Tasks {
             channel: WAKE_UPS,
             notified_queue: T::QUEUE,
         };
-        let made: Made = statement.get_result(connection).await?;
+        let made: Made = statement.get_result(&mut connection).await?;
         self.after_enqueuing(T::QUEUE, &made);
         self.0.metrics.enqueued(T::KIND, made.count);
         Ok(made)

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, SmallInt, Text};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, try_join};
 
 use super::fronts::Tags;
 use super::registry::Queue;
 use super::task::PRIORITIES;
 use super::{Inner, WAKE_UPS};
 use crate::platform::context::Context;
-use crate::platform::database::{Cleaning, Connection, Signal};
+use crate::platform::database::{Cleaning, Connection, Prepare, Signal};
 use crate::platform::error::Result;
 
 /// One step takes no longer.
@@ -220,17 +220,15 @@ impl Keeper {
         Ok(busy)
     }
 
-    /// One step, in a transaction of its own.
-    async fn step<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut Connection) -> QueryResult<T>,
-    ) -> Result<T> {
+    /// One statement, in a transaction of its own; it is sent right behind what the planner is told.
+    async fn step<T>(&self, work: impl AsyncFnOnce(&Connection) -> QueryResult<T>) -> Result<T> {
         let context = Context::background("task keeper", PATIENCE);
         let database = &self.inner.database;
         database
             .transaction(&context, async |connection| {
-                connection.batch_execute(PLANNER).await?;
-                Ok(work(connection).await?)
+                let mut planner = &*connection;
+                let ((), done) = try_join!(planner.batch_execute(PLANNER), work(connection))?;
+                Ok(done)
             })
             .await
     }
@@ -239,14 +237,14 @@ impl Keeper {
         let (names, priorities, hints) = fronts_of(queues);
         for _ in 0..MOST_BATCHES {
             let moved: Vec<Moved> = self
-                .step(async |connection| {
+                .step(async |mut connection| {
                     let promote = diesel::sql_query(PROMOTE)
                         .bind::<Array<Text>, _>(&names)
                         .bind::<Array<SmallInt>, _>(&priorities)
                         .bind::<Array<BigInt>, _>(&hints)
                         .bind::<Text, _>(WAKE_UPS)
                         .bind::<BigInt, _>(BATCH);
-                    promote.load(connection).await
+                    promote.prepared().load(&mut connection).await
                 })
                 .await?;
             let total: i64 = moved.iter().map(|moved| moved.tasks).sum();
@@ -265,12 +263,12 @@ impl Keeper {
         let longest = Duration::from_millis(settings.backoff_max_ms);
         for _ in 0..MOST_BATCHES {
             let rescued: Vec<Moved> = self
-                .step(async |connection| {
+                .step(async |mut connection| {
                     let rescue = diesel::sql_query(RESCUE)
                         .bind::<Double, _>(settings.backoff(1).as_secs_f64())
                         .bind::<Double, _>(longest.as_secs_f64())
                         .bind::<BigInt, _>(BATCH);
-                    rescue.load(connection).await
+                    rescue.prepared().load(&mut connection).await
                 })
                 .await?;
             for one in &rescued {
@@ -297,12 +295,12 @@ impl Keeper {
         let kinds = queue.kinds();
         let started = Instant::now();
         let found: Vec<Front> = self
-            .step(async |connection| {
+            .step(async |mut connection| {
                 let front = diesel::sql_query(FRONT)
                     .bind::<Text, _>(queue.name)
                     .bind::<Array<Text>, _>(&kinds)
                     .bind::<Array<BigInt>, _>(from.as_slice());
-                front.load(connection).await
+                front.prepared().load(&mut connection).await
             })
             .await?;
         if full {
@@ -320,13 +318,13 @@ impl Keeper {
     async fn sample(&self, queues: &[Arc<Queue>]) -> Result<()> {
         let (names, priorities, hints) = fronts_of(queues);
         let sampled: Vec<Sampled> = self
-            .step(async |connection| {
+            .step(async |mut connection| {
                 let sample = diesel::sql_query(SAMPLE)
                     .bind::<Array<Text>, _>(&names)
                     .bind::<Array<SmallInt>, _>(&priorities)
                     .bind::<Array<BigInt>, _>(&hints)
                     .bind::<BigInt, _>(MOST_COUNTED);
-                sample.load(connection).await
+                sample.prepared().load(&mut connection).await
             })
             .await?;
         let metrics = &self.inner.metrics;

@@ -6,7 +6,7 @@ use diesel::sql_types::{Array, Text};
 use diesel_async::RunQueryDsl;
 
 use super::{Task, Tasks};
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::Result;
 
 const LIVE: &str = "SELECT unique_key FROM task_queue.tasks \
@@ -25,11 +25,11 @@ impl Tasks {
     /// The database fails.
     pub async fn live<T: Task>(
         &self,
-        connection: &mut Connection,
+        mut connection: &Connection,
         keys: &[&str],
     ) -> Result<HashSet<String>> {
         let query = diesel::sql_query(LIVE).bind::<Text, _>(T::KIND).bind::<Array<Text>, _>(keys);
-        let live: Vec<Key> = query.load(connection).await?;
+        let live: Vec<Key> = query.prepared().load(&mut connection).await?;
         Ok(live.into_iter().map(|key| key.unique_key).collect())
     }
 }

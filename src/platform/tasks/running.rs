@@ -88,14 +88,15 @@ prepared_statement! {
 impl<T> Running<T> {
     /// Makes sure, inside a transaction of the handler's, that the task is still this worker's, and
     /// that nobody takes it over before that transaction ends: what it writes is written once. Called
-    /// first in the transaction. Heartbeats go on meanwhile.
+    /// first in the transaction; what does not need to know may be sent right behind it, as the
+    /// transaction fails with it. Heartbeats go on meanwhile.
     ///
     /// # Errors
     /// `task_lease_lost`: another worker may have done the work; roll back. The database fails.
-    pub async fn fence(&self, connection: &mut Connection) -> Result<()> {
+    pub async fn fence(&self, mut connection: &Connection) -> Result<()> {
         let Claim { id, token } = self.lease.claim;
-        let held: Option<i64> =
-            FenceStatement { id, token: &token }.get_result(connection).await.optional()?;
+        let fence = FenceStatement { id, token: &token };
+        let held: Option<i64> = fence.get_result(&mut connection).await.optional()?;
         held.map(|_| ()).ok_or_else(lease_lost)
     }
 
@@ -105,10 +106,10 @@ impl<T> Running<T> {
     ///
     /// # Errors
     /// As [`Running::fence`].
-    pub async fn complete_in(&self, connection: &mut Connection) -> Result<()> {
+    pub async fn complete_in(&self, mut connection: &Connection) -> Result<()> {
         let Claim { id, token } = self.lease.claim;
-        let held: Option<i64> =
-            CompleteInStatement { id, token: &token }.get_result(connection).await.optional()?;
+        let complete = CompleteInStatement { id, token: &token };
+        let held: Option<i64> = complete.get_result(&mut connection).await.optional()?;
         held.ok_or_else(lease_lost)?;
         self.lease.completed.set(true);
         Ok(())

@@ -11,13 +11,13 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Double, Text};
 use diesel_async::RunQueryDsl;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, try_join};
 
 use super::task::{NewTask, Task};
 use super::{Inner, Tasks};
 use crate::platform::context::Context;
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::Result;
 
 /// One look takes no longer.
@@ -91,7 +91,7 @@ impl StoredSchedule {
 }
 
 /// Enqueues the task of a tick.
-type Enqueue = dyn for<'a> Fn(&'a Tasks, &'a mut Connection, &'a Context) -> BoxFuture<'a, Result<()>>
+type Enqueue = dyn for<'a> Fn(&'a Tasks, &'a Connection, &'a Context) -> BoxFuture<'a, Result<()>>
     + Send
     + Sync;
 
@@ -149,17 +149,27 @@ async fn tick(
     let database = &tasks.0.database;
     let wait = database
         .transaction(context, async |connection| {
-            let ensure = diesel::sql_query(ENSURE)
-                .bind::<Text, _>(name)
-                .bind::<Double, _>(every.as_secs_f64());
-            ensure.execute(connection).await?;
-            let take = diesel::sql_query(TAKE).bind::<Text, _>(name);
-            if take.execute(connection).await? > 0 {
+            let (taken, wait) = take(connection, name, every).await?;
+            if taken {
                 enqueue(tasks, connection, context).await?;
             }
-            let wait = diesel::sql_query(WAIT).bind::<Text, _>(name);
-            Ok(wait.get_result::<Wait>(connection).await?)
+            Ok(wait)
         })
         .await?;
     Ok(Duration::from_secs_f64(wait.seconds.clamp(0.001, LONGEST.as_secs_f64())))
+}
+
+/// Whether the tick was due and is ours, and how long the next one is away. The statements are sent
+/// together, and run in this order.
+async fn take(connection: &Connection, name: &str, every: Duration) -> QueryResult<(bool, Wait)> {
+    let ensure =
+        diesel::sql_query(ENSURE).bind::<Text, _>(name).bind::<Double, _>(every.as_secs_f64());
+    let take = diesel::sql_query(TAKE).bind::<Text, _>(name);
+    let wait = diesel::sql_query(WAIT).bind::<Text, _>(name);
+    let (_, taken, wait) = try_join!(
+        ensure.prepared().execute(&mut &*connection),
+        take.prepared().execute(&mut &*connection),
+        wait.prepared().get_result(&mut &*connection),
+    )?;
+    Ok((taken > 0, wait))
 }

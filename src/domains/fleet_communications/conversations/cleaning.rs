@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
 
 use super::settings::ConversationSettings;
-use crate::platform::database::{Cleaning, Connection};
+use crate::platform::database::{Cleaning, Connection, Prepare};
 use crate::platform::error::Result;
 
 /// A stream that is behind what is removed learns it by the gap in the numbers.
@@ -84,9 +84,9 @@ pub(in super::super) fn cleanings(settings: &ConversationSettings) -> Vec<Cleani
 }
 
 /// Removes up to `limit` messages, and conversations of which nothing is left.
-async fn forget(connection: &mut Connection, days: i32, limit: i64) -> Result<usize> {
+async fn forget(mut connection: &Connection, days: i32, limit: i64) -> Result<usize> {
     let take = diesel::sql_query(TAKE_STREAMS).bind::<Integer, _>(days).bind::<BigInt, _>(limit);
-    let parks: Vec<Park> = take.load(connection).await?;
+    let parks: Vec<Park> = take.prepared().load(&mut connection).await?;
     if parks.is_empty() {
         return Ok(0);
     }
@@ -95,13 +95,13 @@ async fn forget(connection: &mut Connection, days: i32, limit: i64) -> Result<us
         .bind::<Integer, _>(days)
         .bind::<BigInt, _>(limit)
         .bind::<Array<Text>, _>(parks);
-    let gone: Vec<Talk> = remove.load(connection).await?;
+    let gone: Vec<Talk> = remove.prepared().load(&mut connection).await?;
     let count = gone.len();
     let talks: BTreeSet<_> =
         gone.into_iter().map(|talk| (talk.park_id, talk.contractor_id)).collect();
     let (parks, contractors): (Vec<_>, Vec<_>) = talks.into_iter().unzip();
     let settle =
         diesel::sql_query(SETTLE).bind::<Array<Text>, _>(parks).bind::<Array<Text>, _>(contractors);
-    settle.execute(connection).await?;
+    settle.prepared().execute(&mut connection).await?;
     Ok(count)
 }

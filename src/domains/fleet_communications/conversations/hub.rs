@@ -127,8 +127,8 @@ impl Follower for Hub {
         }
         let context = Context::background("conversation streams", PATIENCE);
         let heads: Vec<(String, i64)> = database
-            .transaction(&context, async |connection| {
-                Ok(Heads { parks: &parks }.load(connection).await?)
+            .statement(&context, async |mut connection| {
+                Ok(Heads { parks: &parks }.load(&mut connection).await?)
             })
             .await?;
         for (park, seq) in heads {

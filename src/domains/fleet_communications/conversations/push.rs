@@ -57,8 +57,8 @@ impl Push {
     ) -> Result<&'static str> {
         let PushMessage { contractor_id, message_id } = task;
         let key = Key { park, contractor: contractor_id };
-        let read = async |connection: &mut _| store::for_push(connection, key, *message_id).await;
-        let Some((text, was_read)) = self.database.transaction(context, read).await? else {
+        let read = async |connection: &_| store::for_push(connection, key, *message_id).await;
+        let Some((text, was_read)) = self.database.statement(context, read).await? else {
             return Ok("gone");
         };
         if was_read {

@@ -1,5 +1,6 @@
 //! The rules. Plain values in and out.
 
+use futures_util::try_join;
 use uuid::Uuid;
 
 use super::Conversations;
@@ -10,8 +11,8 @@ use super::stream::EventStream;
 use crate::domains::fleet_communications::NAME;
 use crate::platform::conditions::IdempotentCall;
 use crate::platform::context::Context;
-use crate::platform::database::PackedId;
 use crate::platform::database::idempotency::Guard;
+use crate::platform::database::{Connection, PackedId};
 use crate::platform::error::{Error, Kind, Result};
 use crate::platform::ids::ContractorId;
 use crate::platform::ids::ParkId;
@@ -106,14 +107,20 @@ impl Conversations {
         reader: Reader,
         up_to: Uuid,
     ) -> Result<()> {
-        let mark = async |connection: &mut _| {
-            store::mark_read(connection, key, reader, up_to).await?.ok_or_else(|| {
-                let detail = "This conversation has no such message.";
-                Error::not_found("message_not_found", detail)
-            })
+        let database = &self.tools.database;
+        let look = async |connection: &_| store::is_unread(connection, key, reader, up_to).await;
+        let is_unread = database.statement(context, look).await?.ok_or_else(|| {
+            let detail = "This conversation has no such message.";
+            Error::not_found("message_not_found", detail)
+        })?;
+        if !is_unread {
+            // Most marks are repeated ones: nobody waits for them.
+            return Ok(());
+        }
+        let mark = async |connection: &mut Connection| {
+            store::mark_read(connection, key, reader, up_to).await
         };
-        self.tools.database.transaction(context, mark).await?;
-        Ok(())
+        database.transaction(context, mark).await
     }
 
     /// A stream of the park's events behind `last_seen`, or from now on.
@@ -146,24 +153,18 @@ impl Conversations {
         let guard = Guard { call, domain: NAME, subject: Some((&subject.0, &subject.1)) };
         let draft = Draft { id: Uuid::now_v7(), text, author_id };
         let mut written = false;
-        let message = self
-            .tools
-            .database
-            .once(context, guard, async |connection| {
-                if !may_begin && !store::has_conversation(connection, key).await? {
-                    return Err(Error::not_found(FIRST_MESSAGE, "There is no conversation yet."));
-                }
-                if author_id.is_some() {
-                    let (contractor_id, message_id) = (key.contractor.clone(), draft.id);
-                    let push = PushMessage { contractor_id, message_id };
-                    let task = NewTask::new(push).of_park(key.park);
-                    self.tools.tasks.enqueue(connection, context, task).await?;
-                }
-                written = true;
-                // Last, for the park's other writers wait from here on.
-                store::write(connection, key, &draft).await
-            })
-            .await?;
+        let work = async |connection: &mut Connection| {
+            // Sent together; a conversation that is missing takes the others back. What is written is
+            // the last, for the park's other writers wait from there on.
+            let ((), (), message) = try_join!(
+                must_have_begun(connection, key, may_begin),
+                self.push(connection, context, key, &draft),
+                store::write(connection, key, &draft),
+            )?;
+            written = true;
+            Ok(message)
+        };
+        let message = self.tools.database.once(context, guard, work).await?;
         if written {
             let metrics = &self.tools.metrics;
             let to_driver = author_id.is_some();
@@ -172,6 +173,23 @@ impl Conversations {
             direction.inc();
         }
         Ok(message)
+    }
+
+    /// Has a message to a driver shown to him.
+    async fn push(
+        &self,
+        connection: &Connection,
+        context: &Context,
+        key: Key<'_>,
+        draft: &Draft<'_>,
+    ) -> Result<()> {
+        if draft.author_id.is_none() {
+            return Ok(());
+        }
+        let (contractor_id, message_id) = (key.contractor.clone(), draft.id);
+        let task = NewTask::new(PushMessage { contractor_id, message_id }).of_park(key.park);
+        self.tools.tasks.enqueue(connection, context, task).await?;
+        Ok(())
     }
 
     async fn must_be_the_parks(&self, context: &Context, key: Key<'_>) -> Result<()> {
@@ -189,6 +207,14 @@ impl Conversations {
         let detail = "This park has no such contractor.";
         Err(Error::not_found("contractor_not_found", detail))
     }
+}
+
+/// Fails with [`FIRST_MESSAGE`] where there is no conversation and none may begin.
+async fn must_have_begun(connection: &Connection, key: Key<'_>, may_begin: bool) -> Result<()> {
+    if may_begin || store::has_conversation(connection, key).await? {
+        return Ok(());
+    }
+    Err(Error::not_found(FIRST_MESSAGE, "There is no conversation yet."))
 }
 
 /// A contractor's id as a driver's identity header gives it.

@@ -6,6 +6,7 @@
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel::{OptionalExtension, Queryable};
 use diesel_async::RunQueryDsl;
+use futures_util::try_join;
 use jiff_diesel::Timestamp as SqlTimestamp;
 use uuid::Uuid;
 
@@ -213,16 +214,16 @@ prepared_statement! {
 }
 
 /// Whether there is such a conversation.
-pub(super) async fn has_conversation(connection: &mut Connection, key: Key<'_>) -> Result<bool> {
+pub(super) async fn has_conversation(mut connection: &Connection, key: Key<'_>) -> Result<bool> {
     let statement =
         HasConversation { park: key.park.as_str(), contractor: key.contractor.as_str() };
-    Ok(statement.get_result(connection).await?)
+    Ok(statement.get_result(&mut connection).await?)
 }
 
 /// Writes a message, and the conversation if it is the first. The park's other writers wait from here
 /// to the commit.
 pub(super) async fn write(
-    connection: &mut Connection,
+    mut connection: &Connection,
     key: Key<'_>,
     draft: &Draft<'_>,
 ) -> Result<Message> {
@@ -236,7 +237,7 @@ pub(super) async fn write(
         author_id: draft.author_id,
         channel: WAKE_UPS,
     };
-    let created_at: SqlTimestamp = statement.get_result(connection).await?;
+    let created_at: SqlTimestamp = statement.get_result(&mut connection).await?;
     let row = MessageRow {
         id: draft.id,
         to_park,
@@ -248,26 +249,34 @@ pub(super) async fn write(
     Ok(row.into())
 }
 
-/// Marks the other side's messages up to this one as read; `None` when there is no such message.
-/// Returns how many were not read before.
-pub(super) async fn mark_read(
-    connection: &mut Connection,
+/// Whether this message of the other side, or one before it, was not read yet; `None` when there is no
+/// such message.
+pub(super) async fn is_unread(
+    mut connection: &Connection,
     key: Key<'_>,
     reader: Reader,
     up_to: Uuid,
-) -> Result<Option<i64>> {
+) -> Result<Option<bool>> {
     let (park, contractor) = (key.park.as_str(), key.contractor.as_str());
-    let by_park = reader.is_park();
-    let unread = Unread { to_park: by_park, park, contractor, id: up_to };
-    match unread.get_result(connection).await.optional()? {
-        None => return Ok(None),
-        // Most marks are repeated ones: nobody waits for them.
-        Some(false) => return Ok(Some(0)),
-        Some(true) => {}
-    }
-    let _: i64 = LockStream { park }.get_result(connection).await?;
-    let mark = MarkRead { park, contractor, id: up_to, by_park, channel: WAKE_UPS };
-    Ok(Some(mark.get_result(connection).await?))
+    let unread = Unread { to_park: reader.is_park(), park, contractor, id: up_to };
+    Ok(unread.get_result(&mut connection).await.optional()?)
+}
+
+/// Marks the other side's messages up to this one as read.
+pub(super) async fn mark_read(
+    connection: &Connection,
+    key: Key<'_>,
+    reader: Reader,
+    up_to: Uuid,
+) -> Result<()> {
+    let (park, contractor) = (key.park.as_str(), key.contractor.as_str());
+    let lock = LockStream { park };
+    let mark =
+        MarkRead { park, contractor, id: up_to, by_park: reader.is_park(), channel: WAKE_UPS };
+    // Sent together: the second begins when the first has the lock.
+    let (_, _): (i64, i64) =
+        try_join!(lock.get_result(&mut &*connection), mark.get_result(&mut &*connection))?;
+    Ok(())
 }
 
 /// The number of a message.
@@ -334,10 +343,10 @@ pub(super) async fn conversations(
 
 /// The text of a message to the driver, and whether he has read it.
 pub(super) async fn for_push(
-    connection: &mut Connection,
+    mut connection: &Connection,
     key: Key<'_>,
     id: Uuid,
 ) -> Result<Option<(String, bool)>> {
     let statement = ForPush { park: key.park.as_str(), contractor: key.contractor.as_str(), id };
-    Ok(statement.get_result(connection).await.optional()?)
+    Ok(statement.get_result(&mut connection).await.optional()?)
 }

@@ -6,7 +6,8 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 use diesel_async::RunQueryDsl;
 
 use super::audience::Position;
-use crate::platform::database::Connection;
+use super::store::{MailingRow, mailing_columns};
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::ParkId;
 
@@ -29,128 +30,121 @@ struct Number {
     chunk: i32,
 }
 
+/// Adds whoever is not in the mailing yet, and the chunk if somebody was added; references are looked at
+/// when all of it is done.
+const ADD: &str = concat!(
+    "WITH added AS (INSERT INTO fleet_communications.mailing_recipients \
+       (park_id, mailing_id, contractor_id, chunk) \
+       SELECT $1, $2, g.contractor_id, $3 FROM UNNEST($4) AS g(contractor_id) \
+       ON CONFLICT (park_id, mailing_id, contractor_id) DO NOTHING RETURNING 1), \
+     counted AS MATERIALIZED (SELECT count(*) AS added FROM added), \
+     chunk AS (INSERT INTO fleet_communications.mailing_chunks (park_id, mailing_id, chunk, size) \
+       SELECT $1, $2, $3, counted.added FROM counted WHERE counted.added > 0) \
+     UPDATE fleet_communications.mailings SET selected = selected + counted.added, \
+       next_chunk = next_chunk + 1, next_page = $5, \
+       selected_at = CASE WHEN $5 IS NULL THEN now() END, error = NULL, updated_at = now() \
+     FROM counted WHERE park_id = $1 AND id = $2 RETURNING counted.added, ",
+    mailing_columns!()
+);
+
 #[derive(QueryableByName)]
-struct Contractor {
-    #[diesel(sql_type = Text)]
-    contractor_id: String,
+struct Added {
+    #[diesel(sql_type = BigInt)]
+    added: i64,
+    #[diesel(embed)]
+    mailing: MailingRow,
 }
 
-const ADD_CHUNK: &str = "INSERT INTO fleet_communications.mailing_chunks \
-     (park_id, mailing_id, chunk, size) VALUES ($1, $2, $3, 0)";
-const ADD_RECIPIENTS: &str = "WITH added AS (INSERT INTO fleet_communications.mailing_recipients \
-       (park_id, mailing_id, contractor_id, chunk) \
-       SELECT $1, $2, g.id, $3 FROM UNNEST($4::text[]) AS g(id) \
-       ON CONFLICT (park_id, mailing_id, contractor_id) DO NOTHING RETURNING 1) \
-     SELECT count(*) AS count FROM added";
-const SIZE_CHUNK: &str = "UPDATE fleet_communications.mailing_chunks SET size = $4 \
-     WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3";
-const FORGET_CHUNK: &str = "DELETE FROM fleet_communications.mailing_chunks \
-     WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3";
-const SELECTED: &str = "UPDATE fleet_communications.mailings SET selected = selected + $3, \
-     next_chunk = next_chunk + 1, next_page = $4, updated_at = now(), \
-     selected_at = CASE WHEN $4 IS NULL THEN now() END, error = NULL WHERE park_id = $1 AND id = $2";
-
 /// Stores a page of recipients as a chunk; whoever stands in the mailing already is passed over. How
-/// many were added.
+/// many were added, and the mailing as it is now.
 pub(super) async fn add(
-    connection: &mut Connection,
+    mut connection: &Connection,
     key: Key<'_>,
     chunk: i32,
     contractors: &[String],
     next: Option<&Position>,
-) -> Result<i64> {
-    let Key { park, id } = key;
-    let chunk_query = |sql: &'static str| {
-        diesel::sql_query(sql)
-            .bind::<Text, _>(park.as_str().to_owned())
-            .bind::<Text, _>(id.to_owned())
-            .bind::<Integer, _>(chunk)
-    };
-    chunk_query(ADD_CHUNK).execute(connection).await?;
-    let added: Count = chunk_query(ADD_RECIPIENTS)
-        .bind::<Array<Text>, _>(contractors)
-        .get_result(connection)
-        .await?;
-    let size = i32::try_from(added.count).map_err(Error::internal)?;
-    if size == 0 {
-        chunk_query(FORGET_CHUNK).execute(connection).await?;
-    } else {
-        chunk_query(SIZE_CHUNK).bind::<Integer, _>(size).execute(connection).await?;
-    }
+) -> Result<(i64, MailingRow)> {
     let next = next.map(serde_json::to_string).transpose().map_err(Error::internal)?;
-    diesel::sql_query(SELECTED)
-        .bind::<Text, _>(park.as_str())
-        .bind::<Text, _>(id)
-        .bind::<BigInt, _>(added.count)
-        .bind::<Nullable<Text>, _>(next)
-        .execute(connection)
-        .await?;
-    Ok(added.count)
+    let add = diesel::sql_query(ADD)
+        .bind::<Text, _>(key.park.as_str())
+        .bind::<Text, _>(key.id)
+        .bind::<Integer, _>(chunk)
+        .bind::<Array<Text>, _>(contractors)
+        .bind::<Nullable<Text>, _>(next);
+    let Added { added, mailing } = add.prepared().get_result(&mut connection).await?;
+    Ok((added, mailing))
 }
 
 /// Forgets where the selection stands, so that it begins anew.
-pub(super) async fn select_anew(connection: &mut Connection, key: Key<'_>) -> Result<()> {
+pub(super) async fn select_anew(mut connection: &Connection, key: Key<'_>) -> Result<()> {
     let sql = "UPDATE fleet_communications.mailings SET next_page = NULL, updated_at = now() \
          WHERE park_id = $1 AND id = $2 AND selected_at IS NULL";
     diesel::sql_query(sql)
         .bind::<Text, _>(key.park.as_str())
         .bind::<Text, _>(key.id)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }
 
-const BEGIN: &str = "UPDATE fleet_communications.mailing_chunks SET state = 'sending' \
-     WHERE park_id = $1 AND mailing_id = $2 AND chunk = (SELECT min(chunk) \
-       FROM fleet_communications.mailing_chunks WHERE park_id = $1 AND mailing_id = $2 \
-       AND state IN ('waiting', 'sending')) RETURNING chunk";
+/// The columns of a [`Chunk`] of the mailing `$1`, `$2` from `c`, which has its number.
+macro_rules! chunk_columns {
+    () => {
+        "c.chunk, ARRAY(SELECT r.contractor_id FROM fleet_communications.mailing_recipients r \
+           WHERE r.park_id = $1 AND r.mailing_id = $2 AND r.chunk = c.chunk \
+           ORDER BY r.contractor_id) AS members"
+    };
+}
+
+const BEGIN: &str = concat!(
+    "WITH c AS (UPDATE fleet_communications.mailing_chunks SET state = 'sending' \
+       WHERE park_id = $1 AND mailing_id = $2 AND chunk = (SELECT min(chunk) \
+         FROM fleet_communications.mailing_chunks WHERE park_id = $1 AND mailing_id = $2 \
+         AND state IN ('waiting', 'sending')) RETURNING chunk) SELECT ",
+    chunk_columns!(),
+    " FROM c"
+);
+const IN_FLIGHT: &str = concat!(
+    "SELECT ",
+    chunk_columns!(),
+    " FROM fleet_communications.mailing_chunks c WHERE c.park_id = $1 AND c.mailing_id = $2 \
+     AND c.state = 'sending' ORDER BY c.chunk LIMIT 1"
+);
+
+/// A chunk that is to be handed over.
+#[derive(QueryableByName)]
+pub(super) struct Chunk {
+    #[diesel(sql_type = Integer)]
+    pub chunk: i32,
+    /// Always in the same order.
+    #[diesel(sql_type = Array<Text>)]
+    pub members: Vec<String>,
+}
 
 /// Marks the next chunk as handed over: one that was handed over before without an outcome comes
 /// first. `None` when every chunk has its outcome.
-pub(super) async fn begin_next(connection: &mut Connection, key: Key<'_>) -> Result<Option<i32>> {
+pub(super) async fn begin_next(mut connection: &Connection, key: Key<'_>) -> Result<Option<Chunk>> {
     let query = diesel::sql_query(BEGIN).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
-    let begun: Option<Number> = query.get_result(connection).await.optional()?;
-    Ok(begun.map(|number| number.chunk))
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
 }
 
 /// The chunk that was handed over and has no outcome, if there is one.
-pub(super) async fn in_flight(connection: &mut Connection, key: Key<'_>) -> Result<Option<i32>> {
-    first(connection, key, "state = 'sending'").await
+pub(super) async fn in_flight(mut connection: &Connection, key: Key<'_>) -> Result<Option<Chunk>> {
+    let query =
+        diesel::sql_query(IN_FLIGHT).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
 }
 
-/// The next chunk that `feeds` is to take back.
-pub(super) async fn to_recall(connection: &mut Connection, key: Key<'_>) -> Result<Option<i32>> {
-    first(connection, key, "state = 'sent' AND sent > 0 AND NOT recall_done").await
-}
+const TO_RECALL: &str = "SELECT chunk FROM fleet_communications.mailing_chunks \
+     WHERE park_id = $1 AND mailing_id = $2 AND state = 'sent' AND sent > 0 AND NOT recall_done LIMIT 1";
 
-async fn first(
-    connection: &mut Connection,
-    key: Key<'_>,
-    which: &'static str,
-) -> Result<Option<i32>> {
-    let sql = format!(
-        "SELECT chunk FROM fleet_communications.mailing_chunks \
-         WHERE park_id = $1 AND mailing_id = $2 AND {which} ORDER BY chunk LIMIT 1"
-    );
-    let query = diesel::sql_query(sql).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
-    let found: Option<Number> = query.get_result(connection).await.optional()?;
-    Ok(found.map(|number| number.chunk))
-}
-
-/// The members of a chunk, always in the same order.
-pub(super) async fn members(
-    connection: &mut Connection,
-    key: Key<'_>,
-    chunk: i32,
-) -> Result<Vec<String>> {
-    let sql = "SELECT contractor_id FROM fleet_communications.mailing_recipients \
-         WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3 ORDER BY contractor_id";
-    let query = diesel::sql_query(sql)
-        .bind::<Text, _>(key.park.as_str())
-        .bind::<Text, _>(key.id)
-        .bind::<Integer, _>(chunk);
-    let members: Vec<Contractor> = query.load(connection).await?;
-    Ok(members.into_iter().map(|member| member.contractor_id).collect())
+/// Whether there is a chunk that `feeds` is to take back.
+pub(super) async fn is_to_recall(mut connection: &Connection, key: Key<'_>) -> Result<bool> {
+    let query =
+        diesel::sql_query(TO_RECALL).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
+    let found: Option<Number> = query.prepared().get_result(&mut connection).await.optional()?;
+    Ok(found.is_some())
 }
 
 /// A driver whose app does not take the message, and why.
@@ -159,17 +153,23 @@ pub(super) struct Rejection {
     pub code: String,
 }
 
-const REJECT: &str = "UPDATE fleet_communications.mailing_recipients r \
-     SET status = 'failed', error = g.code FROM UNNEST($4::text[], $5::text[]) AS g(id, code) \
-     WHERE r.park_id = $1 AND r.mailing_id = $2 AND r.chunk = $3 AND r.contractor_id = g.id \
-     AND r.status = 'selected'";
-const ACCEPT: &str = "UPDATE fleet_communications.mailing_recipients SET status = 'sent' \
-     WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3 AND status = 'selected'";
-const SETTLE: &str = "UPDATE fleet_communications.mailing_chunks SET state = 'sent', sent = $4 \
-     WHERE park_id = $1 AND mailing_id = $2 AND chunk = $3 AND state = 'sending'";
-const COUNT: &str = "UPDATE fleet_communications.mailings SET sent = sent + $3, \
-     failed = failed + $4, skipped = skipped + $5, recalled = recalled + $6, error = NULL, \
-     updated_at = now() WHERE park_id = $1 AND id = $2";
+/// Rejected are `$4`, with their codes in `$5`; who has an outcome keeps it.
+const SETTLE: &str = "WITH failed AS (UPDATE fleet_communications.mailing_recipients r \
+       SET status = 'failed', error = g.code FROM UNNEST($4, $5) AS g(contractor_id, code) \
+       WHERE r.park_id = $1 AND r.mailing_id = $2 AND r.chunk = $3 \
+       AND r.contractor_id = g.contractor_id AND r.status = 'selected' RETURNING 1), \
+     sent AS (UPDATE fleet_communications.mailing_recipients r SET status = 'sent' \
+       WHERE r.park_id = $1 AND r.mailing_id = $2 AND r.chunk = $3 \
+       AND r.contractor_id NOT IN (SELECT UNNEST($4)) AND r.status = 'selected' RETURNING 1), \
+     counted AS MATERIALIZED (SELECT (SELECT count(*) FROM sent) AS sent, \
+       (SELECT count(*) FROM failed) AS failed), \
+     chunk AS (UPDATE fleet_communications.mailing_chunks c SET state = 'sent', sent = counted.sent \
+       FROM counted WHERE c.park_id = $1 AND c.mailing_id = $2 AND c.chunk = $3 AND c.state = 'sending') \
+     UPDATE fleet_communications.mailings m SET sent = m.sent + counted.sent, \
+       failed = m.failed + counted.failed, error = NULL, updated_at = now() \
+     FROM counted WHERE m.park_id = $1 AND m.id = $2 RETURNING counted.sent, counted.failed";
+const COUNT: &str = "UPDATE fleet_communications.mailings SET skipped = skipped + $3, \
+     recalled = recalled + $4, error = NULL, updated_at = now() WHERE park_id = $1 AND id = $2";
 
 /// By how many drivers the counts of a mailing rise.
 #[derive(Debug, Clone, Copy, Default)]
@@ -180,32 +180,32 @@ pub(in super::super) struct Rises {
     pub recalled: i64,
 }
 
-/// Writes the outcome of a chunk.
+#[derive(QueryableByName)]
+struct Settled {
+    #[diesel(sql_type = BigInt)]
+    sent: i64,
+    #[diesel(sql_type = BigInt)]
+    failed: i64,
+}
+
+/// Writes the outcome of a chunk; nothing where its mailing is gone.
 pub(super) async fn settle(
-    connection: &mut Connection,
+    mut connection: &Connection,
     key: Key<'_>,
     chunk: i32,
     rejections: &[Rejection],
 ) -> Result<Rises> {
-    let of_chunk = |sql: &'static str| {
-        diesel::sql_query(sql)
-            .bind::<Text, _>(key.park.as_str().to_owned())
-            .bind::<Text, _>(key.id.to_owned())
-            .bind::<Integer, _>(chunk)
-    };
-    let mut failed = 0;
-    if !rejections.is_empty() {
-        let ids: Vec<&str> = rejections.iter().map(|one| one.contractor_id.as_str()).collect();
-        let codes: Vec<&str> = rejections.iter().map(|one| one.code.as_str()).collect();
-        let query = of_chunk(REJECT).bind::<Array<Text>, _>(ids).bind::<Array<Text>, _>(codes);
-        failed = query.execute(connection).await?;
-    }
-    let sent = of_chunk(ACCEPT).execute(connection).await?;
-    let sent = i32::try_from(sent).map_err(Error::internal)?;
-    of_chunk(SETTLE).bind::<Integer, _>(sent).execute(connection).await?;
-    let failed = i64::try_from(failed).map_err(Error::internal)?;
-    let rises = Rises { sent: i64::from(sent), failed, ..Rises::default() };
-    count(connection, key, rises).await
+    let ids: Vec<&str> = rejections.iter().map(|one| one.contractor_id.as_str()).collect();
+    let codes: Vec<&str> = rejections.iter().map(|one| one.code.as_str()).collect();
+    let settle = diesel::sql_query(SETTLE)
+        .bind::<Text, _>(key.park.as_str())
+        .bind::<Text, _>(key.id)
+        .bind::<Integer, _>(chunk)
+        .bind::<Array<Text>, _>(ids)
+        .bind::<Array<Text>, _>(codes);
+    let settled = settle.prepared().get_result(&mut connection).await.optional()?;
+    let rises = |Settled { sent, failed }| Rises { sent, failed, ..Rises::default() };
+    Ok(settled.map(rises).unwrap_or_default())
 }
 
 const BEGIN_RECALL: &str = "UPDATE fleet_communications.mailing_chunks SET recalls = recalls + 1 \
@@ -215,10 +215,10 @@ const BEGIN_RECALL: &str = "UPDATE fleet_communications.mailing_chunks SET recal
 
 /// Notes that `feeds` is asked to take the next chunk back. `feeds` counts only once whom it took it
 /// from: after an answer that was lost, the second says less.
-pub(super) async fn begin_recall(connection: &mut Connection, key: Key<'_>) -> Result<Option<i32>> {
+pub(super) async fn begin_recall(mut connection: &Connection, key: Key<'_>) -> Result<Option<i32>> {
     let query =
         diesel::sql_query(BEGIN_RECALL).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
-    let begun: Option<Number> = query.get_result(connection).await.optional()?;
+    let begun: Option<Number> = query.prepared().get_result(&mut connection).await.optional()?;
     Ok(begun.map(|number| number.chunk))
 }
 
@@ -231,7 +231,7 @@ const RECALLED: &str = "UPDATE fleet_communications.mailing_chunks c SET recall_
 
 /// Writes that `feeds` took back a chunk's messages from `removed` drivers.
 pub(super) async fn recalled(
-    connection: &mut Connection,
+    mut connection: &Connection,
     key: Key<'_>,
     chunk: i32,
     removed: u32,
@@ -241,22 +241,20 @@ pub(super) async fn recalled(
         .bind::<Text, _>(key.id)
         .bind::<Integer, _>(chunk)
         .bind::<Integer, _>(i32::try_from(removed).map_err(Error::internal)?);
-    let rise: Option<Number> = query.get_result(connection).await.optional()?;
+    let rise: Option<Number> = query.prepared().get_result(&mut connection).await.optional()?;
     let recalled = rise.map_or(0, |number| i64::from(number.chunk));
     count(connection, key, Rises { recalled, ..Rises::default() }).await
 }
 
-/// Adds to sent, failed, skipped and recalled.
-async fn count(connection: &mut Connection, key: Key<'_>, rises: Rises) -> Result<Rises> {
-    let Rises { sent, failed, skipped, recalled } = rises;
+/// Adds to skipped and recalled.
+async fn count(mut connection: &Connection, key: Key<'_>, rises: Rises) -> Result<Rises> {
     diesel::sql_query(COUNT)
         .bind::<Text, _>(key.park.as_str())
         .bind::<Text, _>(key.id)
-        .bind::<BigInt, _>(sent)
-        .bind::<BigInt, _>(failed)
-        .bind::<BigInt, _>(skipped)
-        .bind::<BigInt, _>(recalled)
-        .execute(connection)
+        .bind::<BigInt, _>(rises.skipped)
+        .bind::<BigInt, _>(rises.recalled)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(rises)
 }
@@ -266,9 +264,9 @@ const DROP: &str = "WITH dropped AS (UPDATE fleet_communications.mailing_chunks 
        RETURNING size) SELECT COALESCE(sum(size), 0)::bigint AS count FROM dropped";
 
 /// Stops every chunk that was not handed over; how many drivers are spared.
-pub(super) async fn drop_waiting(connection: &mut Connection, key: Key<'_>) -> Result<Rises> {
+pub(super) async fn drop_waiting(mut connection: &Connection, key: Key<'_>) -> Result<Rises> {
     let query = diesel::sql_query(DROP).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
-    let dropped: Count = query.get_result(connection).await?;
+    let dropped: Count = query.prepared().get_result(&mut connection).await?;
     count(connection, key, Rises { skipped: dropped.count, ..Rises::default() }).await
 }
 
@@ -293,8 +291,8 @@ pub(super) struct Pending {
 }
 
 /// Of how many drivers of a cancelled mailing the outcome is open.
-pub(super) async fn pending(connection: &mut Connection, key: Key<'_>) -> Result<Pending> {
+pub(super) async fn pending(mut connection: &Connection, key: Key<'_>) -> Result<Pending> {
     let query =
         diesel::sql_query(PENDING).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
-    Ok(query.get_result(connection).await?)
+    Ok(query.prepared().get_result(&mut connection).await?)
 }

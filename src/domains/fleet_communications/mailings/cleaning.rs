@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
 
 use crate::domains::fleet_communications::settings::CommunicationsSettings;
-use crate::platform::database::{Cleaning, Connection};
+use crate::platform::database::{Cleaning, Connection, Prepare};
 use crate::platform::error::Result;
 
 /// Mailings of a batch: each may have hundreds of chunks.
@@ -79,24 +79,25 @@ pub(in super::super) fn cleanings(settings: &CommunicationsSettings) -> Vec<Clea
     ]
 }
 
-async fn forget_recipients(connection: &mut Connection, days: i32, limit: i64) -> Result<usize> {
+async fn forget_recipients(mut connection: &Connection, days: i32, limit: i64) -> Result<usize> {
     let remove = diesel::sql_query(RECIPIENTS).bind::<Integer, _>(days).bind::<BigInt, _>(limit);
-    let removed = remove.execute(connection).await?;
-    diesel::sql_query(NOTE).bind::<Integer, _>(days).execute(connection).await?;
+    let removed = remove.prepared().execute(&mut connection).await?;
+    let note = diesel::sql_query(NOTE).bind::<Integer, _>(days);
+    note.prepared().execute(&mut connection).await?;
     Ok(removed)
 }
 
 /// Removes up to `limit` mailings with their chunks.
-async fn forget_mailings(connection: &mut Connection, days: i32, limit: i64) -> Result<usize> {
+async fn forget_mailings(mut connection: &Connection, days: i32, limit: i64) -> Result<usize> {
     let take = diesel::sql_query(TAKE_ENDED).bind::<Integer, _>(days).bind::<BigInt, _>(limit);
-    let ended: Vec<Ended> = take.load(connection).await?;
+    let ended: Vec<Ended> = take.prepared().load(&mut connection).await?;
     if ended.is_empty() {
         return Ok(0);
     }
     let (parks, ids): (Vec<_>, Vec<_>) =
         ended.into_iter().map(|mailing| (mailing.park_id, mailing.id)).unzip();
     let chunks = diesel::sql_query(CHUNKS).bind::<Array<Text>, _>(&parks);
-    chunks.bind::<Array<Text>, _>(&ids).execute(connection).await?;
+    chunks.bind::<Array<Text>, _>(&ids).prepared().execute(&mut connection).await?;
     let mailings = diesel::sql_query(ENDED).bind::<Array<Text>, _>(&parks);
-    Ok(mailings.bind::<Array<Text>, _>(&ids).execute(connection).await?)
+    Ok(mailings.bind::<Array<Text>, _>(&ids).prepared().execute(&mut connection).await?)
 }

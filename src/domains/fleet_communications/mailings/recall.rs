@@ -87,8 +87,7 @@ async fn write(
     let id = running.task.mailing_id.as_str();
     let mut rises = Rises::default();
     let work = async |connection: &mut Connection| {
-        running.fence(connection).await?;
-        store::lock(connection, park, id).await?;
+        store::lock_fenced(running, connection, park, id).await?;
         let key = Key { park, id };
         if let Some((chunk, removed)) = taken_back {
             rises = chunks::recalled(connection, key, chunk, removed).await?;

@@ -6,15 +6,18 @@
 //! same request id, and nobody gets it twice.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::try_join;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::audience::{Audience, MOST_PAGES, Position};
-use super::chunks::{self, Key, Rejection, Rises};
+use super::chunks::{self, Chunk, Key, Rejection, Rises};
 use super::model::{Filter, MailingStatus};
 use super::recall::RecallMailing;
 use super::store::{self, MailingRow};
@@ -63,16 +66,19 @@ pub(super) fn register(tools: &Arc<Tools>) {
     let tools = Arc::clone(tools);
     tools.clone().tasks.handle(move |running: Running<SendMailing>| {
         let tools = Arc::clone(&tools);
-        async move { Sender { tools: &tools, running: &running }.run().await }
+        async move {
+            let filter = OnceCell::new();
+            Sender { tools: &tools, running: &running, filter }.run().await
+        }
     });
 }
 
 /// What is to be done next.
 enum Plan {
     /// Ask for a page of recipients.
-    Select { filter: Filter, page: Position, chunk: i32 },
+    Select { filter: Rc<Filter>, page: Position, chunk: i32 },
     /// Hand a chunk over.
-    Send { message: String, chunk: i32, members: Vec<String>, is_cancelled: bool },
+    Send { message: String, chunk: Chunk, is_cancelled: bool },
     /// Give up the selection: `parks` tells of more and more pages.
     Endless,
     /// Nothing more.
@@ -97,6 +103,8 @@ enum Step {
 struct Sender<'a> {
     tools: &'a Tools,
     running: &'a Running<SendMailing>,
+    /// Whom it is for, once it was needed. It may name thousands of drivers, and never changes.
+    filter: OnceCell<Rc<Filter>>,
 }
 
 impl Sender<'_> {
@@ -186,14 +194,19 @@ impl Sender<'_> {
         let mut finished = None;
         let (mut progressed, mut rises) = (false, Rises::default());
         let work = async |connection: &mut Connection| {
-            self.running.fence(connection).await?;
             let key = Key { park, id };
-            let Some(row) = store::lock(connection, park, id).await? else {
+            // Sent together: an outcome is written whatever the lock shows, once it is held.
+            let (found, settled) = try_join!(
+                store::lock_fenced(self.running, connection, park, id),
+                settle(connection, key, step),
+            )?;
+            rises = settled;
+            let Some(found) = found else {
                 self.running.complete_in(connection).await?;
                 return Ok(Plan::Nothing);
             };
-            (progressed, rises) = note(connection, key, row.status()?, step).await?;
-            let row = store::find(connection, park, id).await?.unwrap_or(row);
+            let (row, is_progress) = note(connection, key, found, step).await?;
+            progressed = is_progress;
             let plan = self.plan(connection, key, &row).await?;
             if let Plan::Nothing = plan {
                 finished = self.finish(connection, key, &row).await?.then(|| row.due_at());
@@ -211,18 +224,13 @@ impl Sender<'_> {
         Ok((plan, progressed))
     }
 
-    async fn plan(
-        &self,
-        connection: &mut Connection,
-        key: Key<'_>,
-        row: &MailingRow,
-    ) -> Result<Plan> {
+    async fn plan(&self, connection: &Connection, key: Key<'_>, row: &MailingRow) -> Result<Plan> {
         match row.status()? {
             MailingStatus::Cancelled => {
                 if let Some(chunk) = chunks::in_flight(connection, key).await? {
-                    return send(connection, key, row, chunk).await;
+                    return send(row, chunk);
                 }
-                if chunks::to_recall(connection, key).await?.is_some() {
+                if chunks::is_to_recall(connection, key).await? {
                     let task = RecallMailing::task(key.park, key.id);
                     let context = &self.running.context;
                     self.tools.tasks.enqueue(connection, context, task).await?;
@@ -240,19 +248,20 @@ impl Sender<'_> {
             if usize::try_from(row.next_chunk).is_ok_and(|chunk| chunk >= MOST_PAGES) {
                 return Ok(Plan::Endless);
             }
-            let filter = store::filter(connection, key.park, key.id).await?;
+            let read = async || store::filter(connection, key.park, key.id).await.map(Rc::new);
+            let filter = Rc::clone(self.filter.get_or_try_init(read).await?);
             return Ok(Plan::Select { filter, page, chunk: row.next_chunk });
         }
-        let Some(chunk) = chunks::begin_next(connection, key).await? else {
-            return Ok(Plan::Nothing);
-        };
-        send(connection, key, row, chunk).await
+        match chunks::begin_next(connection, key).await? {
+            Some(chunk) => send(row, chunk),
+            None => Ok(Plan::Nothing),
+        }
     }
 
     /// Ends a mailing whose chunks all have their outcome; whether it was sent now.
     async fn finish(
         &self,
-        connection: &mut Connection,
+        connection: &Connection,
         key: Key<'_>,
         row: &MailingRow,
     ) -> Result<bool> {
@@ -292,11 +301,10 @@ impl Sender<'_> {
                     }
                 }
             }
-            Plan::Send { message, chunk, members, is_cancelled } => {
+            Plan::Send { message, chunk, is_cancelled } => {
                 let expires_at = is_cancelled.then(Timestamp::now);
-                let rejections =
-                    self.hand_over(park, &message, chunk, &members, expires_at).await?;
-                Ok(Some(Step::Sent { chunk, rejections }))
+                let rejections = self.hand_over(park, &message, &chunk, expires_at).await?;
+                Ok(Some(Step::Sent { chunk: chunk.chunk, rejections }))
             }
         }
     }
@@ -306,8 +314,7 @@ impl Sender<'_> {
     async fn select_anew(&self, park: &ParkId) -> Result<()> {
         let key = Key { park, id: &self.running.task.mailing_id };
         let forget = async |connection: &mut Connection| {
-            self.running.fence(connection).await?;
-            store::lock(connection, park, key.id).await?;
+            store::lock_fenced(self.running, connection, park, key.id).await?;
             chunks::select_anew(connection, key).await
         };
         self.tools.database.transaction(&self.running.context, forget).await
@@ -318,8 +325,7 @@ impl Sender<'_> {
         &self,
         park: &ParkId,
         message: &str,
-        chunk: i32,
-        members: &[String],
+        Chunk { chunk, members }: &Chunk,
         expires_at: Option<Timestamp>,
     ) -> Result<Vec<Rejection>> {
         let parsed = Message::parse(message).map_err(Error::internal)?;
@@ -335,7 +341,7 @@ impl Sender<'_> {
             })
             .collect();
         let payload = Payload { text: &parsed.for_driver(""), kind: "mailing" };
-        let request = request_id(&self.running.task.mailing_id, chunk);
+        let request = request_id(&self.running.task.mailing_id, *chunk);
         let context = &self.running.context;
         let delivered = self
             .tools
@@ -372,43 +378,46 @@ impl Sender<'_> {
 /// A chunk to be handed over. One that was handed over without an outcome before its mailing was
 /// cancelled is handed over once more, expired: `feeds` then tells who has it, and what is still on its
 /// way there reaches nobody.
-async fn send(
-    connection: &mut Connection,
-    key: Key<'_>,
-    row: &MailingRow,
-    chunk: i32,
-) -> Result<Plan> {
-    let members = chunks::members(connection, key, chunk).await?;
+fn send(row: &MailingRow, chunk: Chunk) -> Result<Plan> {
     let is_cancelled = row.status()? == MailingStatus::Cancelled;
-    Ok(Plan::Send { message: row.message.clone(), chunk, members, is_cancelled })
+    Ok(Plan::Send { message: row.message.clone(), chunk, is_cancelled })
 }
 
-/// Writes what a step brought; whether that is progress.
-async fn note(
-    connection: &mut Connection,
-    key: Key<'_>,
-    status: MailingStatus,
-    step: &Step,
-) -> Result<(bool, Rises)> {
+/// Writes the outcome of a chunk, if that is what a step brought.
+async fn settle(connection: &Connection, key: Key<'_>, step: &Step) -> Result<Rises> {
     match step {
+        Step::Sent { chunk, rejections } => {
+            chunks::settle(connection, key, *chunk, rejections).await
+        }
+        Step::Begun | Step::Selected { .. } => Ok(Rises::default()),
+    }
+}
+
+/// Writes what else a step brought to a mailing; the mailing as it is then, as far as a plan needs it,
+/// and whether the step was progress.
+async fn note(
+    connection: &Connection,
+    key: Key<'_>,
+    row: MailingRow,
+    step: &Step,
+) -> Result<(MailingRow, bool)> {
+    match step {
+        Step::Begun => Ok((row, false)),
+        Step::Sent { .. } => Ok((row, true)),
         // Nobody is added to a mailing that was cancelled meanwhile: the cancellation has told how
         // many there are.
-        Step::Selected { .. } if status == MailingStatus::Cancelled => {}
-        Step::Begun => {}
+        Step::Selected { .. } if row.status()? == MailingStatus::Cancelled => Ok((row, false)),
         Step::Selected { chunk, contractors, next } => {
-            let added = chunks::add(connection, key, *chunk, contractors, next.as_ref()).await?;
-            return Ok((added > 0 || next.is_none(), Rises::default()));
-        }
-        Step::Sent { chunk, rejections } => {
-            return Ok((true, chunks::settle(connection, key, *chunk, rejections).await?));
+            let (added, row) =
+                chunks::add(connection, key, *chunk, contractors, next.as_ref()).await?;
+            Ok((row, added > 0 || next.is_none()))
         }
     }
-    Ok((false, Rises::default()))
 }
 
 /// Gives a mailing up, unless it is over; whether that is news.
 pub(super) async fn give_up(
-    connection: &mut Connection,
+    connection: &Connection,
     park: &ParkId,
     id: &str,
     code: &str,

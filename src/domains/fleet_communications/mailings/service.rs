@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::try_join;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -94,7 +95,7 @@ impl Mailings {
     /// machine's may be wrong, and would send it early.
     async fn due(
         &self,
-        connection: &mut Connection,
+        connection: &Connection,
         send_at: Option<Timestamp>,
     ) -> Result<Option<Timestamp>> {
         let Some(at) = send_at else { return Ok(None) };
@@ -118,13 +119,8 @@ impl Mailings {
 
     /// A mailing of the park.
     pub(super) async fn mailing(&self, asker: &Asker, id: &str) -> Result<MailingView> {
-        let found = self
-            .tools
-            .database
-            .transaction(&asker.context, async |connection| {
-                store::find(connection, &asker.park, id).await
-            })
-            .await?;
+        let read = async |connection: &_| store::find(connection, &asker.park, id).await;
+        let found = self.tools.database.statement(&asker.context, read).await?;
         found.ok_or_else(not_found)?.view()
     }
 
@@ -136,13 +132,10 @@ impl Mailings {
         after: Option<HistoryPosition>,
         limit: u32,
     ) -> Result<(Vec<MailingView>, Option<HistoryPosition>)> {
-        let mut rows = self
-            .tools
-            .database
-            .transaction(&asker.context, async |connection| {
-                store::history(connection, &asker.park, query, after, limit).await
-            })
-            .await?;
+        let read = async |connection: &_| {
+            store::history(connection, &asker.park, query, after, limit).await
+        };
+        let mut rows = self.tools.database.statement(&asker.context, read).await?;
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         let next = rows.last().filter(|_| more).map(MailingRow::position);
@@ -181,8 +174,8 @@ impl Mailings {
         let wait = CANCEL_WAIT.min(asker.context.deadline.remaining() / 2);
         let until = Instant::now() + wait;
         loop {
-            let look = async |connection: &mut Connection| outcome(connection, asker, id).await;
-            let outcome = self.tools.database.transaction(&asker.context, look).await?;
+            let look = async |connection: &_| outcome(connection, asker, id).await;
+            let outcome = self.tools.database.statement(&asker.context, look).await?;
             if outcome.pending == 0 || Instant::now() >= until {
                 return Ok(Cancelled { status: MailingStatus::Cancelled, outcome });
             }
@@ -191,7 +184,7 @@ impl Mailings {
     }
 
     /// Whether nothing of a mailing can be sent any more, for its recipients may be gone.
-    async fn is_closed(&self, connection: &mut Connection, row: &MailingRow) -> Result<bool> {
+    async fn is_closed(&self, connection: &Connection, row: &MailingRow) -> Result<bool> {
         let days = i64::from(self.tools.settings.recipient_days);
         let kept = SignedDuration::from_hours(24 * days);
         Ok(row.is_closed(store::now(connection).await?, kept))
@@ -201,7 +194,7 @@ impl Mailings {
     /// before: the task of then may have been given up. How many it stopped, if it did.
     async fn stop(
         &self,
-        connection: &mut Connection,
+        connection: &Connection,
         asker: &Asker,
         id: &str,
     ) -> Result<Option<Rises>> {
@@ -219,7 +212,7 @@ impl Mailings {
         if is_left && !self.is_closed(connection, &row).await? {
             tasks.enqueue(connection, &asker.context, SendMailing::task(park, id)).await?;
         }
-        if chunks::to_recall(connection, key).await?.is_some() {
+        if chunks::is_to_recall(connection, key).await? {
             tasks.enqueue(connection, &asker.context, RecallMailing::task(park, id)).await?;
         }
         Ok(dropped)
@@ -228,7 +221,7 @@ impl Mailings {
 
 /// What is to be sent: a saved template, or a new one, which is stored.
 async fn of_template(
-    connection: &mut Connection,
+    connection: &Connection,
     asker: &Asker,
     order: &MailingOrder,
 ) -> Result<(String, String, Filter)> {
@@ -246,11 +239,11 @@ async fn of_template(
     Ok((template.id, message.clone(), filter.clone()))
 }
 
-async fn outcome(connection: &mut Connection, asker: &Asker, id: &str) -> Result<CancelOutcome> {
+async fn outcome(connection: &Connection, asker: &Asker, id: &str) -> Result<CancelOutcome> {
     let key = Key { park: &asker.park, id };
-    let pending = chunks::pending(connection, key).await?;
-    let row = store::find(connection, &asker.park, id).await?.ok_or_else(not_found)?;
-    Ok(row.cancel_outcome(&pending))
+    let (pending, row) =
+        try_join!(chunks::pending(connection, key), store::find(connection, &asker.park, id))?;
+    Ok(row.ok_or_else(not_found)?.cancel_outcome(&pending))
 }
 
 /// There is no such mailing in the caller's park.

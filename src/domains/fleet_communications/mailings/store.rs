@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
+use futures_util::try_join;
 use jiff::{SignedDuration, Timestamp};
 use jiff_diesel::{Timestamp as SqlTimestamp, ToDiesel};
 
@@ -11,9 +12,10 @@ use super::chunks::Pending;
 use super::model::{
     CancelOutcome, DriverStatus, Filter, HistoryQuery, MailingStatus, MailingView, Recipients,
 };
-use crate::platform::database::{Connection, Moment};
+use crate::platform::database::{Connection, Moment, Prepare};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::{OpaqueId, ParkId};
+use crate::platform::tasks::Running;
 
 /// A mailing as the database has it.
 #[derive(Debug, QueryableByName)]
@@ -65,6 +67,8 @@ macro_rules! mailing_columns {
          recalled, error, recipients_removed_at"
     };
 }
+
+pub(super) use mailing_columns;
 
 impl MailingRow {
     pub fn status(&self) -> Result<MailingStatus> {
@@ -153,9 +157,9 @@ struct Now {
 }
 
 /// The time of the database.
-pub(super) async fn now(connection: &mut Connection) -> Result<Timestamp> {
+pub(super) async fn now(mut connection: &Connection) -> Result<Timestamp> {
     let query = diesel::sql_query("SELECT clock_timestamp() AS now");
-    let row: Now = query.get_result(connection).await?;
+    let row: Now = query.prepared().get_result(&mut connection).await?;
     Ok(row.now.to_jiff())
 }
 
@@ -166,7 +170,7 @@ const INSERT: &str = "INSERT INTO fleet_communications.mailings (park_id, id, te
 
 /// Stores a mailing.
 pub(super) async fn insert(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &ParkId,
     mailing: &NewMailing<'_>,
 ) -> Result<()> {
@@ -183,14 +187,15 @@ pub(super) async fn insert(
         .bind::<Nullable<Text>, _>(filter.status.map(DriverStatus::as_str))
         .bind::<Nullable<Array<Text>>, _>(filter.excl_contractor_ids.as_ref())
         .bind::<Nullable<Array<Text>>, _>(filter.incl_contractor_ids.as_ref())
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }
 
 /// A mailing of the park.
 pub(super) async fn find(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &ParkId,
     id: &str,
 ) -> Result<Option<MailingRow>> {
@@ -200,13 +205,13 @@ pub(super) async fn find(
         " FROM fleet_communications.mailings WHERE park_id = $1 AND id = $2"
     );
     let query = diesel::sql_query(FIND).bind::<Text, _>(park.as_str()).bind::<Text, _>(id);
-    Ok(query.get_result(connection).await.optional()?)
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
 }
 
 /// A mailing of the park, which nobody else changes before the transaction ends. Whoever changes
 /// anything of a mailing takes this lock first.
 pub(super) async fn lock(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &ParkId,
     id: &str,
 ) -> Result<Option<MailingRow>> {
@@ -216,7 +221,18 @@ pub(super) async fn lock(
         " FROM fleet_communications.mailings WHERE park_id = $1 AND id = $2 FOR NO KEY UPDATE"
     );
     let query = diesel::sql_query(LOCK).bind::<Text, _>(park.as_str()).bind::<Text, _>(id);
-    Ok(query.get_result(connection).await.optional()?)
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
+}
+
+/// The same for a task, made sure of by the same round trip: nobody takes the task over either.
+pub(super) async fn lock_fenced<T>(
+    running: &Running<T>,
+    connection: &Connection,
+    park: &ParkId,
+    id: &str,
+) -> Result<Option<MailingRow>> {
+    let ((), row) = try_join!(running.fence(connection), lock(connection, park, id))?;
+    Ok(row)
 }
 
 /// A filter as it is stored. It may name thousands of drivers, so it is read only where it is used.
@@ -233,12 +249,12 @@ struct FilterRow {
 }
 
 /// Whom a mailing is for.
-pub(super) async fn filter(connection: &mut Connection, park: &ParkId, id: &str) -> Result<Filter> {
+pub(super) async fn filter(mut connection: &Connection, park: &ParkId, id: &str) -> Result<Filter> {
     const FILTER: &str = "SELECT work_rule, driver_status::text AS driver_status, \
          excl_contractor_ids, incl_contractor_ids \
          FROM fleet_communications.mailings WHERE park_id = $1 AND id = $2";
     let query = diesel::sql_query(FILTER).bind::<Text, _>(park.as_str()).bind::<Text, _>(id);
-    let row: FilterRow = query.get_result(connection).await?;
+    let row: FilterRow = query.prepared().get_result(&mut connection).await?;
     Ok(Filter {
         work_rule: row.work_rule,
         status: row.driver_status.as_deref().and_then(DriverStatus::parse),
@@ -249,7 +265,7 @@ pub(super) async fn filter(connection: &mut Connection, park: &ParkId, id: &str)
 
 /// A page of the park's history, newest first; one more than `limit` when there is more.
 pub(super) async fn history(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &ParkId,
     query: &HistoryQuery,
     after: Option<HistoryPosition>,
@@ -275,7 +291,8 @@ pub(super) async fn history(
         .bind::<Nullable<Timestamptz>, _>(after_at.map(|at: Moment| at.0.to_diesel()))
         .bind::<Nullable<Text>, _>(after_id)
         .bind::<BigInt, _>(i64::from(limit) + 1)
-        .load(connection)
+        .prepared()
+        .load(&mut connection)
         .await?;
     Ok(rows)
 }
@@ -287,7 +304,7 @@ const SET_STATUS: &str = "UPDATE fleet_communications.mailings SET \
 
 /// Changes a mailing's status; one that is over gets its time.
 pub(super) async fn set_status(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &ParkId,
     id: &str,
     status: MailingStatus,
@@ -298,7 +315,8 @@ pub(super) async fn set_status(
         .bind::<Text, _>(id)
         .bind::<Text, _>(status.as_str())
         .bind::<Nullable<Text>, _>(error)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }
@@ -308,7 +326,7 @@ const NOTE_TROUBLE: &str = "UPDATE fleet_communications.mailings SET error = $3,
 
 /// Notes why an open mailing waits; its next progress takes that away.
 pub(super) async fn note_trouble(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &ParkId,
     id: &str,
     code: &str,
@@ -317,7 +335,8 @@ pub(super) async fn note_trouble(
         .bind::<Text, _>(park.as_str())
         .bind::<Text, _>(id)
         .bind::<Text, _>(code)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::service::{Asker, Mailings};
 use crate::domains::fleet_communications::NAME;
 use crate::platform::conditions::{ExpectedVersion, IdempotentCall};
 use crate::platform::database::idempotency::Guard;
-use crate::platform::database::{Connection, Moment};
+use crate::platform::database::{Connection, Moment, Prepare};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::ParkId;
 
@@ -111,9 +111,8 @@ impl Mailings {
         after: Option<TemplatePosition>,
         limit: u32,
     ) -> Result<(Vec<TemplateView>, Option<TemplatePosition>)> {
-        let read =
-            async |connection: &mut Connection| list(connection, &asker.park, after, limit).await;
-        let mut listed = self.tools.database.transaction(&asker.context, read).await?;
+        let read = async |connection: &_| list(connection, &asker.park, after, limit).await;
+        let mut listed = self.tools.database.statement(&asker.context, read).await?;
         let found = listed.as_slice().first().map_or(0, |first| first.found);
         listed.truncate(limit as usize);
         let more = i64::try_from(listed.len()).is_ok_and(|shown| shown < found);
@@ -124,8 +123,8 @@ impl Mailings {
 
     /// A template of the park.
     pub(super) async fn template(&self, asker: &Asker, id: &str) -> Result<Versioned> {
-        let read = async |connection: &mut Connection| find(connection, &asker.park, id).await;
-        let found = self.tools.database.transaction(&asker.context, read).await?;
+        let read = async |connection: &_| find(connection, &asker.park, id).await;
+        let found = self.tools.database.statement(&asker.context, read).await?;
         Ok(found.ok_or_else(not_found)?.versioned())
     }
 
@@ -155,12 +154,7 @@ impl Mailings {
         let work = async |connection: &mut Connection| {
             let Some(row) = lock(connection, &asker.park, id).await? else { return Ok(()) };
             expected.check(row.version)?;
-            diesel::sql_query(DELETE)
-                .bind::<Text, _>(asker.park.as_str())
-                .bind::<Text, _>(id)
-                .execute(connection)
-                .await?;
-            Ok(())
+            delete(connection, &asker.park, id).await
         };
         self.tools.database.transaction(&asker.context, work).await
     }
@@ -190,6 +184,21 @@ const UPDATE: &str = concat!(
      incl_contractor_ids = $7, version = version + 1 WHERE park_id = $1 AND id = $2 RETURNING ",
     template_columns!()
 );
+/// A template that was not deleted, and what locks it.
+macro_rules! select_template {
+    ($lock:literal) => {
+        concat!(
+            "SELECT ",
+            template_columns!(),
+            " FROM fleet_communications.mailing_templates \
+             WHERE park_id = $1 AND id = $2 AND deleted_at IS NULL",
+            $lock
+        )
+    };
+}
+
+const FIND: &str = select_template!("");
+const LOCK: &str = select_template!(" FOR NO KEY UPDATE");
 /// Templates may name thousands of drivers: a page ends where it becomes too large, behind its first.
 const LIST: &str = concat!(
     "SELECT ",
@@ -214,7 +223,7 @@ const NOTE_SENT: &str = "UPDATE fleet_communications.mailing_templates SET last_
 
 /// Stores a new template of the asker's.
 pub(super) async fn insert(
-    connection: &mut Connection,
+    mut connection: &Connection,
     asker: &Asker,
     message: &str,
     filter: &Filter,
@@ -228,13 +237,14 @@ pub(super) async fn insert(
         .bind::<Nullable<Text>, _>(filter.status.map(DriverStatus::as_str))
         .bind::<Nullable<Array<Text>>, _>(filter.excl_contractor_ids.as_ref())
         .bind::<Nullable<Array<Text>>, _>(filter.incl_contractor_ids.as_ref())
-        .get_result(connection)
+        .prepared()
+        .get_result(&mut connection)
         .await?;
     Ok(row)
 }
 
 async fn update(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &ParkId,
     id: &str,
     edit: &TemplateEdit,
@@ -248,13 +258,14 @@ async fn update(
         .bind::<Nullable<Text>, _>(filter.status.map(DriverStatus::as_str))
         .bind::<Nullable<Array<Text>>, _>(filter.excl_contractor_ids.as_ref())
         .bind::<Nullable<Array<Text>>, _>(filter.incl_contractor_ids.as_ref())
-        .get_result(connection)
+        .prepared()
+        .get_result(&mut connection)
         .await?;
     Ok(row)
 }
 
 async fn list(
-    connection: &mut Connection,
+    mut connection: &Connection,
     park: &ParkId,
     after: Option<TemplatePosition>,
     limit: u32,
@@ -266,48 +277,52 @@ async fn list(
         .bind::<Nullable<Text>, _>(after_id)
         .bind::<BigInt, _>(i64::from(limit) + 1)
         .bind::<BigInt, _>(PAGE_BYTES)
-        .load(connection)
+        .prepared()
+        .load(&mut connection)
         .await?;
     Ok(rows)
 }
 
 /// A template of the park that was not deleted.
 pub(super) async fn find(
-    connection: &mut Connection,
+    connection: &Connection,
     park: &ParkId,
     id: &str,
 ) -> Result<Option<TemplateRow>> {
-    read(connection, park, id, "").await
+    read(connection, FIND, park, id).await
 }
 
-async fn lock(connection: &mut Connection, park: &ParkId, id: &str) -> Result<Option<TemplateRow>> {
-    read(connection, park, id, " FOR NO KEY UPDATE").await
+async fn lock(connection: &Connection, park: &ParkId, id: &str) -> Result<Option<TemplateRow>> {
+    read(connection, LOCK, park, id).await
 }
 
 async fn read(
-    connection: &mut Connection,
+    mut connection: &Connection,
+    sql: &'static str,
     park: &ParkId,
     id: &str,
-    lock: &'static str,
 ) -> Result<Option<TemplateRow>> {
-    const FIND: &str = concat!(
-        "SELECT ",
-        template_columns!(),
-        " FROM fleet_communications.mailing_templates \
-         WHERE park_id = $1 AND id = $2 AND deleted_at IS NULL"
-    );
-    let query = diesel::sql_query(format!("{FIND}{lock}"))
+    let query = diesel::sql_query(sql).bind::<Text, _>(park.as_str()).bind::<Text, _>(id);
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
+}
+
+async fn delete(mut connection: &Connection, park: &ParkId, id: &str) -> Result<()> {
+    diesel::sql_query(DELETE)
         .bind::<Text, _>(park.as_str())
-        .bind::<Text, _>(id);
-    Ok(query.get_result(connection).await.optional()?)
+        .bind::<Text, _>(id)
+        .prepared()
+        .execute(&mut connection)
+        .await?;
+    Ok(())
 }
 
 /// Notes that a mailing of the template went out now.
-pub(super) async fn note_sent(connection: &mut Connection, park: &ParkId, id: &str) -> Result<()> {
+pub(super) async fn note_sent(mut connection: &Connection, park: &ParkId, id: &str) -> Result<()> {
     diesel::sql_query(NOTE_SENT)
         .bind::<Text, _>(park.as_str())
         .bind::<Text, _>(id)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::sending::{SendMailing, give_up};
 use super::store;
 use crate::domains::fleet_communications::Tools;
-use crate::platform::database::Connection;
+use crate::platform::database::{Connection, Prepare};
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::ParkId;
 use crate::platform::tasks::{Outcome, Running, Task, TaskResult};
@@ -61,8 +61,8 @@ const OPEN: &str = "SELECT park_id, id, updated_at FROM fleet_communications.mai
 async fn watch(tools: &Tools, running: &Running<WatchMailings>) -> TaskResult {
     let mut after = None;
     for _ in 0..MOST_BATCHES {
-        let lost = async |connection: &mut Connection| lost(tools, connection, after).await;
-        let (found, next) = tools.database.transaction(&running.context, lost).await?;
+        let lost = async |connection: &_| lost(tools, connection, after).await;
+        let (found, next) = tools.database.statement(&running.context, lost).await?;
         for (id, park) in found {
             give_up_lost(tools, running, &park, &id).await?;
         }
@@ -96,7 +96,7 @@ async fn give_up_lost(
 /// Open mailings of a batch that have no task, and where the batch ended, if there may be more.
 async fn lost(
     tools: &Tools,
-    connection: &mut Connection,
+    mut connection: &Connection,
     after: Option<Position>,
 ) -> Result<(HashMap<String, ParkId>, Option<Position>)> {
     let (after_at, after_id) = after.unzip();
@@ -104,7 +104,7 @@ async fn lost(
         .bind::<BigInt, _>(BATCH)
         .bind::<Nullable<Timestamptz>, _>(after_at)
         .bind::<Nullable<Text>, _>(after_id);
-    let open: Vec<Open> = query.load(connection).await?;
+    let open: Vec<Open> = query.prepared().load(&mut connection).await?;
     let is_full = i64::try_from(open.len()).is_ok_and(|count| count >= BATCH);
     let next = open.last().filter(|_| is_full).map(|last| (last.updated_at, last.id.clone()));
     let park = |open: Open| Ok((open.id, ParkId::try_from(open.park_id).map_err(Error::internal)?));

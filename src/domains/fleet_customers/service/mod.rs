@@ -312,10 +312,9 @@ impl Customers {
         phone: &PackedId,
         ordered_at: jiff_diesel::Timestamp,
     ) -> Result<()> {
-        let look = async |connection: &mut Connection| {
-            tombstones::is_erased(connection, phone, ordered_at).await
-        };
-        let is_erased = self.database.transaction(context, look).await?;
+        let look =
+            async |connection: &_| tombstones::is_erased(connection, phone, ordered_at).await;
+        let is_erased = self.database.statement(context, look).await?;
         if is_erased { Err(tombstones::erased()) } else { Ok(()) }
     }
 

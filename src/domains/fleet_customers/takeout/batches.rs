@@ -2,10 +2,11 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use futures_util::try_join;
 
 use crate::domains::fleet_customers::NAME;
-use crate::platform::database::{Connection, PackedId, idempotency};
+use crate::platform::database::{Connection, PackedId, Prepare, idempotency};
 use crate::platform::error::Result;
 
 /// Customers in one transaction: each may have a hundred items.
@@ -31,6 +32,22 @@ const LOCK_CUSTOMERS: &str = "SELECT c.personal_phone_id, c.park_no, c.personal_
      ORDER BY c.personal_phone_id, c.park_no LIMIT $2 FOR UPDATE OF c";
 const KEEP_NAMES: &str = "INSERT INTO fleet_customers.erasure_names (erasure_no, personal_name_id) \
      SELECT DISTINCT $1, name FROM UNNEST($2) AS name WHERE name IS NOT NULL ON CONFLICT DO NOTHING";
+/// Deletes what a table has of customers.
+macro_rules! delete_from {
+    ($table:literal) => {
+        concat!(
+            "DELETE FROM fleet_customers.",
+            $table,
+            " d USING UNNEST($1, $2) AS k(personal_phone_id, park_no) \
+             WHERE d.personal_phone_id = k.personal_phone_id AND d.park_no = k.park_no"
+        )
+    };
+}
+
+/// Items are not left to the foreign key, which does not say how many there were.
+const DELETE_LOCATIONS: &str = delete_from!("favourite_locations");
+const DELETE_ROUTES: &str = delete_from!("recurring_routes");
+const DELETE_CUSTOMERS: &str = delete_from!("customers");
 const COUNT_ROWS: &str = "UPDATE fleet_customers.erasures SET customers = customers + $2, \
      favourite_locations = favourite_locations + $3, recurring_routes = recurring_routes + $4 \
      WHERE erasure_no = $1";
@@ -80,57 +97,62 @@ struct Id {
 }
 
 /// How far it is; `None` for one that nobody asked for.
-pub(super) async fn progress(connection: &mut Connection, no: i64) -> Result<Option<Progress>> {
+pub(super) async fn progress(mut connection: &Connection, no: i64) -> Result<Option<Progress>> {
     let query = diesel::sql_query(PROGRESS).bind::<BigInt, _>(no);
-    Ok(query.get_result(connection).await.optional()?)
+    Ok(query.prepared().get_result(&mut connection).await.optional()?)
 }
 
 /// Erases a batch of customers with all that hangs on them, and keeps the names' ids for `personal`.
 /// Returns how many customers there were; fewer than [`CUSTOMERS`]: no more are left.
-pub(super) async fn erase_customers(connection: &mut Connection, no: i64) -> Result<i64> {
+pub(super) async fn erase_customers(mut connection: &Connection, no: i64) -> Result<i64> {
     let lock = diesel::sql_query(LOCK_CUSTOMERS).bind::<BigInt, _>(no).bind::<BigInt, _>(CUSTOMERS);
-    let locked: Vec<Locked> = lock.load(connection).await?;
+    let locked: Vec<Locked> = lock.prepared().load(&mut connection).await?;
     if locked.is_empty() {
         return Ok(0);
     }
-    let names: Vec<_> = locked.iter().map(|row| row.personal_name_id.as_ref()).collect();
-    diesel::sql_query(KEEP_NAMES)
-        .bind::<BigInt, _>(no)
-        .bind::<Array<Nullable<Binary>>, _>(names)
-        .execute(connection)
-        .await?;
-    let locations = delete(connection, "favourite_locations", &locked).await?;
-    let routes = delete(connection, "recurring_routes", &locked).await?;
-    let customers = delete(connection, "customers", &locked).await?;
+    // Sent together; PostgreSQL does it in this order.
+    let ((), locations, routes, customers) = try_join!(
+        keep_names(connection, no, &locked),
+        delete(connection, DELETE_LOCATIONS, &locked),
+        delete(connection, DELETE_ROUTES, &locked),
+        delete(connection, DELETE_CUSTOMERS, &locked),
+    )?;
     diesel::sql_query(COUNT_ROWS)
         .bind::<BigInt, _>(no)
         .bind::<BigInt, _>(customers)
         .bind::<BigInt, _>(locations)
         .bind::<BigInt, _>(routes)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(customers)
 }
 
-/// Deletes what one table has of these customers. Items are not left to the foreign key, which does not
-/// say how many there were.
-async fn delete(connection: &mut Connection, table: &str, locked: &[Locked]) -> Result<i64> {
-    let sql = format!(
-        "DELETE FROM fleet_customers.{table} d USING UNNEST($1, $2) AS k(personal_phone_id, park_no) \
-         WHERE d.personal_phone_id = k.personal_phone_id AND d.park_no = k.park_no"
-    );
+async fn keep_names(mut connection: &Connection, no: i64, locked: &[Locked]) -> Result<()> {
+    let names: Vec<_> = locked.iter().map(|row| row.personal_name_id.as_ref()).collect();
+    diesel::sql_query(KEEP_NAMES)
+        .bind::<BigInt, _>(no)
+        .bind::<Array<Nullable<Binary>>, _>(names)
+        .prepared()
+        .execute(&mut connection)
+        .await?;
+    Ok(())
+}
+
+/// Deletes what one table has of these customers.
+async fn delete(mut connection: &Connection, sql: &'static str, locked: &[Locked]) -> Result<i64> {
     let phones: Vec<_> = locked.iter().map(|row| &row.personal_phone_id).collect();
     let parks: Vec<_> = locked.iter().map(|row| row.park_no).collect();
     let delete =
         diesel::sql_query(sql).bind::<Array<Binary>, _>(phones).bind::<Array<Integer>, _>(parks);
-    Ok(i64::try_from(delete.execute(connection).await?).unwrap_or(i64::MAX))
+    Ok(i64::try_from(delete.prepared().execute(&mut connection).await?).unwrap_or(i64::MAX))
 }
 
 /// Forgets a batch of the answers that are remembered about the persons, and says with the last that our
 /// rows are gone. Returns whether it was the last.
-pub(super) async fn forget_answers(connection: &mut Connection, no: i64) -> Result<bool> {
-    let subjects: Vec<Id> =
-        diesel::sql_query(SUBJECTS).bind::<BigInt, _>(no).load(connection).await?;
+pub(super) async fn forget_answers(mut connection: &Connection, no: i64) -> Result<bool> {
+    let read = diesel::sql_query(SUBJECTS).bind::<BigInt, _>(no);
+    let subjects: Vec<Id> = read.prepared().load(&mut connection).await?;
     let subjects: Vec<PackedId> = subjects.into_iter().map(|row| row.id).collect();
     let gone = idempotency::forget_everywhere(connection, NAME, &subjects, ANSWERS).await?;
     let is_last = gone < ANSWERS;
@@ -138,40 +160,43 @@ pub(super) async fn forget_answers(connection: &mut Connection, no: i64) -> Resu
         .bind::<BigInt, _>(no)
         .bind::<BigInt, _>(gone)
         .bind::<Bool, _>(is_last)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(is_last)
 }
 
 /// Lets go of names that other customers have, too.
-pub(super) async fn drop_shared_names(connection: &mut Connection, no: i64) -> Result<()> {
-    diesel::sql_query(READ_ALL).execute(connection).await?;
-    diesel::sql_query(DROP_SHARED_NAMES).bind::<BigInt, _>(no).execute(connection).await?;
+pub(super) async fn drop_shared_names(mut connection: &Connection, no: i64) -> Result<()> {
+    connection.batch_execute(READ_ALL).await?;
+    let drop = diesel::sql_query(DROP_SHARED_NAMES).bind::<BigInt, _>(no);
+    drop.prepared().execute(&mut connection).await?;
     Ok(())
 }
 
 /// A batch of the names that `personal` is to forget.
-pub(super) async fn names(connection: &mut Connection, no: i64) -> Result<Vec<PackedId>> {
+pub(super) async fn names(mut connection: &Connection, no: i64) -> Result<Vec<PackedId>> {
     let query = diesel::sql_query(READ_NAMES).bind::<BigInt, _>(no).bind::<BigInt, _>(NAMES);
-    let rows: Vec<Id> = query.load(connection).await?;
+    let rows: Vec<Id> = query.prepared().load(&mut connection).await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 /// Notes that `personal` has forgotten these.
 pub(super) async fn drop_names(
-    connection: &mut Connection,
+    mut connection: &Connection,
     no: i64,
     names: &[PackedId],
 ) -> Result<()> {
     let drop = diesel::sql_query(DROP_NAMES).bind::<BigInt, _>(no).bind::<Array<Binary>, _>(names);
-    drop.execute(connection).await?;
+    drop.prepared().execute(&mut connection).await?;
     Ok(())
 }
 
 /// Forgets whom it was about and closes the audit's row.
-pub(super) async fn complete(connection: &mut Connection, no: i64) -> Result<()> {
+pub(super) async fn complete(mut connection: &Connection, no: i64) -> Result<()> {
     for sql in [FORGET_SUBJECTS, COMPLETE] {
-        diesel::sql_query(sql).bind::<BigInt, _>(no).execute(connection).await?;
+        let query = diesel::sql_query(sql).bind::<BigInt, _>(no);
+        query.prepared().execute(&mut connection).await?;
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ impl Erasing {
         let no = task.task.erasure_no;
         let progress = self
             .database
-            .transaction(&task.context, async |connection| batches::progress(connection, no).await)
+            .statement(&task.context, async |connection| batches::progress(connection, no).await)
             .await?;
         let Some(progress) = progress else { return Err(Failure::Dead(unknown())) };
         if progress.is_completed {

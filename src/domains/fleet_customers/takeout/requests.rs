@@ -7,7 +7,7 @@ use jiff_diesel::Timestamp as SqlTimestamp;
 
 use super::model::ErasureRequest;
 use crate::domains::fleet_customers::NAME;
-use crate::platform::database::{Connection, PackedId};
+use crate::platform::database::{Connection, PackedId, Prepare};
 use crate::platform::error::Result;
 
 const KEPT: &str = "SELECT \
@@ -77,14 +77,14 @@ struct Number {
 }
 
 /// What is kept of these persons, in one snapshot.
-pub(super) async fn kept(connection: &mut Connection, persons: &[PackedId]) -> Result<Kept> {
+pub(super) async fn kept(mut connection: &Connection, persons: &[PackedId]) -> Result<Kept> {
     let query = diesel::sql_query(KEPT).bind::<Array<Binary>, _>(persons).bind::<Text, _>(NAME);
-    Ok(query.get_result(connection).await?)
+    Ok(query.prepared().get_result(&mut connection).await?)
 }
 
 /// Stores a request and whom it is about; `None` when there is one of its id.
 pub(super) async fn insert(
-    connection: &mut Connection,
+    mut connection: &Connection,
     request: &ErasureRequest,
     digest: &[u8],
     caller: &str,
@@ -93,20 +93,21 @@ pub(super) async fn insert(
         .bind::<Text, _>(request.request_id.as_str())
         .bind::<Text, _>(caller)
         .bind::<Binary, _>(digest);
-    let made: Option<Number> = insert.get_result(connection).await.optional()?;
+    let made: Option<Number> = insert.prepared().get_result(&mut connection).await.optional()?;
     let Some(Number { erasure_no }) = made else { return Ok(None) };
     let persons: Vec<PackedId> =
         request.persons().into_iter().map(|id| PackedId::new(id.as_str())).collect();
     diesel::sql_query(INSERT_SUBJECTS)
         .bind::<BigInt, _>(erasure_no)
         .bind::<Array<Binary>, _>(persons)
-        .execute(connection)
+        .prepared()
+        .execute(&mut connection)
         .await?;
     Ok(Some(erasure_no))
 }
 
 /// The erasure of that id.
-pub(super) async fn find(connection: &mut Connection, request_id: &str) -> Result<Option<Audit>> {
+pub(super) async fn find(mut connection: &Connection, request_id: &str) -> Result<Option<Audit>> {
     let find = diesel::sql_query(FIND).bind::<Text, _>(request_id);
-    Ok(find.get_result(connection).await.optional()?)
+    Ok(find.prepared().get_result(&mut connection).await.optional()?)
 }

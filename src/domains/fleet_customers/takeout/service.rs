@@ -32,7 +32,7 @@ impl Takeout {
         let persons: Vec<PackedId> = persons.iter().map(|id| PackedId::new(id.as_str())).collect();
         let kept = self
             .database
-            .transaction(context, async |connection| requests::kept(connection, &persons).await)
+            .statement(context, async |connection| requests::kept(connection, &persons).await)
             .await?;
         Ok(status_of(&kept))
     }
@@ -73,7 +73,7 @@ impl Takeout {
 
     async fn enqueue(
         &self,
-        connection: &mut Connection,
+        connection: &Connection,
         context: &Context,
         erasure_no: i64,
     ) -> Result<()> {
@@ -85,7 +85,7 @@ impl Takeout {
     pub async fn receipt(&self, context: &Context, request_id: RequestId) -> Result<Receipt> {
         let audit = self
             .database
-            .transaction(context, async |connection| {
+            .statement(context, async |connection| {
                 requests::find(connection, request_id.as_str()).await
             })
             .await?;

@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Timestamptz};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use jiff_diesel::Timestamp as SqlTimestamp;
 
-use crate::platform::database::{Cleaning, Connection, PackedId};
+use crate::platform::database::{Cleaning, Connection, PackedId, Prepare};
 use crate::platform::error::{Error, Kind, Result};
 
 /// The condition of an order that no erasure swallows: `$phone` and `$at` are the SQL of whose it is
@@ -62,21 +62,22 @@ pub(in super::super) fn erased() -> Error {
 /// Whether an order of that time would be swallowed: a look before something is stored elsewhere. The
 /// upsert itself looks again.
 pub(in super::super) async fn is_erased(
-    connection: &mut Connection,
+    mut connection: &Connection,
     phone: &PackedId,
     ordered_at: SqlTimestamp,
 ) -> Result<bool> {
     let find = diesel::sql_query(FIND).bind::<Binary, _>(phone).bind::<Timestamptz, _>(ordered_at);
-    Ok(find.get_result::<Found>(connection).await?.is_erased)
+    Ok(find.prepared().get_result::<Found>(&mut connection).await?.is_erased)
 }
 
 /// Sets the tombstones of an erasure, and its moment. Every upsert is over by then, and what it wrote
 /// is seen from here on; or it begins when this transaction has ended, and sees the tombstones.
-pub(super) async fn set(connection: &mut Connection, erasure_no: i64) -> Result<()> {
+pub(super) async fn set(mut connection: &Connection, erasure_no: i64) -> Result<()> {
     for sql in [GATE_PATIENCE, GATE] {
-        diesel::sql_query(sql).execute(connection).await?;
+        connection.batch_execute(sql).await?;
     }
-    diesel::sql_query(SET).bind::<BigInt, _>(erasure_no).execute(connection).await?;
+    let set = diesel::sql_query(SET).bind::<BigInt, _>(erasure_no);
+    set.prepared().execute(&mut connection).await?;
     Ok(())
 }
 
