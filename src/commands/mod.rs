@@ -56,7 +56,7 @@ fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
     [
         section_faults::<DatabaseSettings>(uses_database(domain), config, "database"),
         section_faults::<TaskSettings>(domain.uses_tasks(), config, "tasks"),
-        section_faults::<SecretSettings>(domain.uses_secrets(), config, "secrets"),
+        secret_faults(domain, config),
         kafka_faults(domain, config),
         section_faults::<MqttSettings>(domain.uses_mqtt(), config, "mqtt"),
         upstream_faults(domain, config),
@@ -66,6 +66,15 @@ fn shared_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
 
 fn section_faults<T: Section>(used: bool, config: &Config, name: &str) -> Vec<Fault> {
     if used { config.section::<T>(name).err().unwrap_or_default() } else { Vec::new() }
+}
+
+/// Few domains seal anything: the message says who.
+fn secret_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {
+    let mut faults = section_faults::<SecretSettings>(domain.uses_secrets(), config, "secrets");
+    for fault in &mut faults {
+        fault.message = format!("{}; {} needs it", fault.message, domain.name());
+    }
+    faults
 }
 
 fn kafka_faults(domain: &dyn Domain, config: &Config) -> Vec<Fault> {

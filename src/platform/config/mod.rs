@@ -10,6 +10,7 @@ mod faults;
 pub mod http;
 pub mod kafka;
 pub mod mqtt;
+mod numbers;
 pub mod secrets;
 mod section;
 mod source;

@@ -1,11 +1,13 @@
 //! Where the configuration comes from, and the merged whole.
 
 use std::collections::BTreeSet;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
 use config::{Environment, File, FileFormat, Value, ValueKind};
 use serde::Deserialize;
 
+use super::numbers::too_large;
 use super::section::{self, Section};
 use super::strict::Strict;
 use super::{Fault, Faults};
@@ -57,14 +59,29 @@ impl From<config::ConfigError> for LoadError {
         let config::ConfigError::FileParse { uri, cause } = &error else {
             return Self(error.to_string());
         };
+        let place = uri.as_deref().map(|uri| format!("{uri}: ")).unwrap_or_default();
+        if let Some(limit) = cause.downcast_ref().and_then(limit_passed) {
+            let text = uri.as_deref().and_then(|uri| std::fs::read_to_string(uri).ok());
+            let key = text.as_deref().and_then(too_large);
+            let key = key.unwrap_or_else(|| "a whole number".to_owned());
+            return Self(format!("{place}{key}: must be {limit}"));
+        }
         // The parser shows the line it stumbled over, and a secret may stand in it.
         let is_source = |line: &str| {
             line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|')
         };
         let text = cause.to_string();
         let lines: Vec<&str> = text.lines().filter(|line| !is_source(line)).collect();
-        let place = uri.as_deref().map(|uri| format!("{uri}: ")).unwrap_or_default();
         Self(format!("{place}{}", lines.join(": ")))
+    }
+}
+
+/// What a whole number must be that no key can hold.
+fn limit_passed(error: &ParseIntError) -> Option<String> {
+    match error.kind() {
+        IntErrorKind::PosOverflow => Some(format!("at most {}", i64::MAX)),
+        IntErrorKind::NegOverflow => Some(format!("at least {}", i64::MIN)),
+        _ => None,
     }
 }
 

@@ -167,12 +167,13 @@ impl Database {
         outcome
     }
 
-    /// Runs statements that are each a transaction of their own: a read, or two that one look needs. It
-    /// costs two round trips less than [`Database::transaction`]. When the deadline passes, or this future is
-    /// dropped, what is under way is cancelled; PostgreSQL itself gives up at `statement_timeout_ms`.
+    /// Runs statements that are each a transaction of their own: a read, a write of one statement, or
+    /// several that do not need each other. It costs two round trips less than [`Database::transaction`].
+    /// When the deadline passes, or this future is dropped, what is under way is cancelled; PostgreSQL
+    /// itself gives up at `statement_timeout_ms`.
     ///
     /// # Errors
-    /// As [`Database::transaction`].
+    /// As [`Database::transaction`]; after `deadline_exceeded` it is not known whether a write took effect.
     pub async fn statement<T>(
         &self,
         context: &Context,

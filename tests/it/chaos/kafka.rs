@@ -34,7 +34,7 @@ const WATCH: &str = "CREATE FUNCTION public.pass() RETURNS trigger LANGUAGE plpg
      WHEN ((NEW.occurred_at, NEW.tiebreak) <= (OLD.occurred_at, OLD.tiebreak)) \
      EXECUTE FUNCTION public.note()";
 const COMMITTING: &str = "SELECT count(*) FROM pg_stat_activity \
-     WHERE datname = current_database() AND wait_event = 'advisory' AND query = 'COMMIT'";
+     WHERE datname = current_database() AND wait_event = 'advisory'";
 const WRITING: &str = "SELECT count(*) FROM pg_stat_activity \
      WHERE datname = current_database() AND wait_event = 'relation'";
 const KEPT: &str = "SELECT fleet_platform.readable_id(driver_id), status::text, \

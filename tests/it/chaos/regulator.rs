@@ -17,12 +17,13 @@ const RATE: usize = 100;
 const BURST: usize = 5;
 const PROCESSES: usize = 2;
 /// What is taken is another's as soon after a kill as may be. A hundred calls a second.
-const ENV: [(&str, &str); 5] = [
+const ENV: [(&str, &str); 6] = [
     ("SENDING__BATCH_MS", "500"),
     ("SENDING__LEASE_MS", "10500"),
     ("KRT__CALLS_PER_SECOND", "100"),
     ("KRT__BURST", "5"),
     ("FLEET__UPSTREAMS__KRT__TIMEOUT_MS", "300"),
+    ("FLEET__UPSTREAMS__KRT__CONNECT_TIMEOUT_MS", "300"),
 ];
 const STATUSES: [&str; 3] = ["online", "busy", "offline"];
 const ROUNDS: usize = 4;

@@ -18,6 +18,16 @@ fn keyed(caller: &Caller, key: &str) -> Caller {
     caller.header("Idempotency-Key", key)
 }
 
+impl Customers {
+    /// Lets every answer that is remembered be this old.
+    async fn age_answers(&self, age: &str) {
+        let sql = format!(
+            "UPDATE fleet_platform.idempotency_keys SET created_at = now() - interval '{age}'"
+        );
+        self.app.database().execute(&sql).await;
+    }
+}
+
 /// How many orders the customer of a park has.
 async fn orders(customers: &Customers, park: &str, id: &str) -> i64 {
     let dispatcher = customers.app.dispatcher(DOMAIN, park);
@@ -87,6 +97,32 @@ async fn an_answer_is_remembered_over_a_restart() {
     let again = keyed(&customers.internal, "k").post(UPSERT, order(PARK, PHONE)).await.expect(200);
     assert_eq!(again, first);
     assert_eq!(orders(&customers, PARK, &id_of(&first)).await, 1);
+}
+
+#[actix_web::test]
+async fn an_answer_is_remembered_for_a_day_and_cleaned_away_then() {
+    let customers = Customers::start().await;
+    let call = keyed(&customers.internal, "k");
+    let first = call.post(UPSERT, order(PARK, PHONE)).await.expect(200);
+    let id = id_of(&first);
+    customers.age_answers("23 hours").await;
+    assert_eq!(call.post(UPSERT, order(PARK, PHONE)).await.expect(200), first);
+    customers.age_answers("25 hours").await;
+    call.post(UPSERT, order(PARK, PHONE)).await.expect(200);
+    assert_eq!(orders(&customers, PARK, &id).await, 2, "it is a new call");
+
+    keyed(&customers.internal, "older").post(UPSERT, order(PARK, PHONE)).await.expect(200);
+    customers.age_answers("25 hours").await;
+    keyed(&customers.internal, "newer").post(UPSERT, order(PARK, PHONE)).await.expect(200);
+    let newer = "UPDATE fleet_platform.idempotency_keys SET created_at = now() - interval '23 hours' \
+         WHERE created_at > now() - interval '1 hour'";
+    customers.app.database().execute(newer).await;
+    let customers = Customers::of(customers.app.restarted().await);
+    let kept = "SELECT count(*) FROM fleet_platform.idempotency_keys";
+    eventually("what is older is gone", async || customers.app.database().count(kept).await == 1)
+        .await;
+    keyed(&customers.internal, "newer").post(UPSERT, order(PARK, PHONE)).await.expect(200);
+    assert_eq!(orders(&customers, PARK, &id).await, 4);
 }
 
 #[actix_web::test]

@@ -78,7 +78,10 @@ fn a_valid_configuration_is_said_to_be() {
     let (_database, _sandbox, config) = world();
     assert_says(&run(&["check-config"], &config, &[]), 0, &["valid"]);
     assert_says(&run(&["check-config"], &needed(), &[]), 0, &["valid"]);
-    assert_says(&run(&["check-config"], "", &[]), 1, &["secrets.token_key: "]);
+    let missing = ["secrets.token_key: must be ", "; deptrans-driver-status-integration needs it"];
+    assert_says(&run(&["check-config"], "", &[]), 1, &missing);
+    let without = [("FLEET__DOMAINS", "fleet-customers,fleet-communications")];
+    assert_says(&run(&["check-config"], "", &without), 0, &["valid"]);
 }
 
 #[test]
@@ -124,6 +127,27 @@ fn a_value_of_another_kind_is_told_for_every_section() {
     let rounded = [("FLEET__HTTP__WORKERS", "1.5"), ("FLEET__HTTP__MAX_IN_FLIGHT", "true")];
     let said = ["http.workers: must be", "http.max_in_flight: must be"];
     assert_says(&run(&["check-config"], &needed(), &rounded), 1, &said);
+}
+
+#[test]
+fn a_number_that_nothing_can_hold_is_told_with_its_file_and_key() {
+    for (number, limit) in [
+        ("9223372036854775808", "at most 9223372036854775807"),
+        ("-9223372036854775809", "at least -9223372036854775808"),
+    ] {
+        let config = needed() + &format!("[http]\nbody_limit_bytes = {number}\n");
+        let said = format!(".toml: http.body_limit_bytes: must be {limit}");
+        assert_says(&run(&["check-config"], &config, &[]), 1, &[&said]);
+    }
+}
+
+#[test]
+fn time_outs_of_an_upstream_are_held_against_each_other() {
+    let short = [("FLEET__UPSTREAMS__PERSONAL__TIMEOUT_MS", "400")];
+    let said = ["upstreams.personal.connect_timeout_ms: must not be longer than timeout_ms"];
+    assert_says(&run(&["check-config"], &needed(), &short), 1, &said);
+    let both = [short[0], ("FLEET__UPSTREAMS__PERSONAL__CONNECT_TIMEOUT_MS", "400")];
+    assert_says(&run(&["check-config"], &needed(), &both), 0, &["valid"]);
 }
 
 #[test]

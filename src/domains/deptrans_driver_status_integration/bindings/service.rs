@@ -75,8 +75,8 @@ impl Bindings {
         };
         let (license, packed) =
             (PackedId::new(license_id.as_str()), PackedId::new(id.expose_secret()));
-        let ask = async |connection: &mut _| store::standing(connection, &license, &packed).await;
-        match self.database.transaction(context, ask).await? {
+        let ask = async |connection: &_| store::standing(connection, &license, &packed).await;
+        match self.database.statement(context, ask).await? {
             Standing::OfThisLicense => return Ok(false),
             Standing::OfAnother => return Err(bound_elsewhere()),
             Standing::Free => {}

@@ -148,11 +148,11 @@ pub enum Standing {
 
 /// How an id stands to a licence now.
 pub async fn standing(
-    connection: &mut Connection,
+    mut connection: &Connection,
     license: &PackedId,
     id: &PackedId,
 ) -> Result<Standing> {
-    Ok(match (AskStanding { license, id }).get_result(connection).await? {
+    Ok(match (AskStanding { license, id }).get_result(&mut connection).await? {
         (true, _) => Standing::OfThisLicense,
         (false, true) => Standing::OfAnother,
         (false, false) => Standing::Free,

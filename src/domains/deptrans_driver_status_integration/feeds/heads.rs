@@ -95,7 +95,7 @@ impl Follower for Heads {
         let known = Feed::ALL.map(|feed| self.head(feed).seq.load(Ordering::Acquire));
         let context = Context::background("update feeds", PATIENCE);
         let numbers: Vec<(String, i64)> = database
-            .transaction(&context, async |connection| store::last_numbers(connection).await)
+            .statement(&context, async |connection| store::last_numbers(connection).await)
             .await?;
         for (name, seq) in numbers {
             for (feed, known) in Feed::ALL.into_iter().zip(known) {

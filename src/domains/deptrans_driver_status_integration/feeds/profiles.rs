@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use diesel::sql_types::{Array, BigInt, Binary};
 use diesel_async::RunQueryDsl;
+use futures_util::try_join;
 
 use super::metrics::FeedsMetrics;
 use super::numbers::{Feed, numbers_taken};
@@ -106,49 +107,57 @@ fn today(directory: &Directory, licenses: &[PersonalId]) -> Today {
     today
 }
 
+/// Most licences are of drivers who have nothing to do with the regulator: those are left out first,
+/// and a batch of them takes no number. One that comes to a feed meanwhile comes with its number. Each
+/// statement is a transaction of its own; repeating them after a failure is right.
 async fn tell(
     database: &Database,
     licenses: &[PackedId],
     today: &Today,
     metrics: &FeedsMetrics,
 ) -> Result<()> {
-    renumber(database, licenses, metrics).await?;
-    if !today.is_empty() {
-        let context = Context::background("update feeds", PATIENCE);
-        let note = async |connection: &mut Connection| moves::note(connection, today).await;
-        database.transaction(&context, note).await?;
-    }
-    Ok(())
-}
-
-async fn renumber(
-    database: &Database,
-    licenses: &[PackedId],
-    metrics: &FeedsMetrics,
-) -> Result<()> {
     let context = Context::background("update feeds", PATIENCE);
-    for feed in Feed::ALL {
-        let again = database
-            .transaction(&context, async |connection| batch(connection, feed, licenses).await)
-            .await?;
+    let numbered = async |connection: &Connection| {
+        let note = async {
+            if !today.is_empty() {
+                moves::note(connection, today).await?;
+            }
+            Ok(())
+        };
+        let bound = known(connection, Feed::Bindings, licenses);
+        let stated = known(connection, Feed::Statuses, licenses);
+        let (bound, stated, ()) = try_join!(bound, stated, note)?;
+        try_join!(
+            renumber(connection, Feed::Bindings, &bound),
+            renumber(connection, Feed::Statuses, &stated)
+        )
+    };
+    let (bindings, statuses) = database.statement(&context, numbered).await?;
+    for (feed, again) in [(Feed::Bindings, bindings), (Feed::Statuses, statuses)] {
         metrics.renumbered.with_label_values(&[feed.name()]).inc_by(again.unsigned_abs());
     }
     Ok(())
 }
 
-/// Most licences are of drivers who have nothing to do with the regulator: those are left out first,
-/// and a batch of them takes no number. One that comes to the feed meanwhile comes with its number.
-async fn batch(connection: &mut Connection, feed: Feed, licenses: &[PackedId]) -> Result<i64> {
-    let known: Vec<PackedId> = match feed {
-        Feed::Bindings => KnownBindings { licenses }.load(connection).await?,
-        Feed::Statuses => KnownStatuses { licenses }.load(connection).await?,
-    };
-    if known.is_empty() {
+/// Those of the licences that a feed has.
+async fn known(
+    mut connection: &Connection,
+    feed: Feed,
+    licenses: &[PackedId],
+) -> Result<Vec<PackedId>> {
+    Ok(match feed {
+        Feed::Bindings => KnownBindings { licenses }.load(&mut connection).await?,
+        Feed::Statuses => KnownStatuses { licenses }.load(&mut connection).await?,
+    })
+}
+
+/// Gives a feed's licences new numbers; how many still were there.
+async fn renumber(mut connection: &Connection, feed: Feed, licenses: &[PackedId]) -> Result<i64> {
+    if licenses.is_empty() {
         return Ok(0);
     }
-    let licenses = &known;
     Ok(match feed {
-        Feed::Bindings => RenumberBindings { licenses }.get_result(connection).await?,
-        Feed::Statuses => RenumberStatuses { licenses }.get_result(connection).await?,
+        Feed::Bindings => RenumberBindings { licenses }.get_result(&mut connection).await?,
+        Feed::Statuses => RenumberStatuses { licenses }.get_result(&mut connection).await?,
     })
 }

@@ -42,9 +42,9 @@ prepared_statement! {
 }
 
 /// The name and the last number of each feed.
-pub async fn last_numbers(connection: &mut Connection) -> Result<Vec<(String, i64)>> {
+pub async fn last_numbers(mut connection: &Connection) -> Result<Vec<(String, i64)>> {
     let names = Feed::ALL.map(Feed::name);
-    Ok(LastNumbers { names: &names }.load(connection).await?)
+    Ok(LastNumbers { names: &names }.load(&mut connection).await?)
 }
 
 /// Rows of a feed, and how far it had come when they were read.

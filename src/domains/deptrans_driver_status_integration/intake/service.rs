@@ -1,9 +1,11 @@
 //! The rules of the intake; knows neither HTTP nor Kafka.
 
+use futures_util::try_join;
+
 use super::event::StatusEvent;
 use super::store::{DeadLetter, keep_letters, keep_newest};
 use crate::platform::context::Context;
-use crate::platform::database::Database;
+use crate::platform::database::{Connection, Database};
 use crate::platform::error::Result;
 
 /// What became of events.
@@ -15,8 +17,8 @@ pub struct Recorded {
     pub superseded: usize,
 }
 
-/// Keeps the newest status of each driver, and `letters` of `topic`, in one transaction. Doing it
-/// again changes nothing.
+/// Keeps the newest status of each driver, and `letters` of `topic`: both or nothing. Doing it again
+/// changes nothing.
 ///
 /// # Errors
 /// Those of [`Database::transaction`].
@@ -28,20 +30,27 @@ pub async fn record(
     letters: &[DeadLetter],
 ) -> Result<Recorded> {
     let (newest, merged) = newest_of_each(events);
-    let mut accepted = 0;
-    if !newest.is_empty() || !letters.is_empty() {
-        let keep = async |connection: &mut _| {
-            let mut accepted = 0;
-            if !newest.is_empty() {
-                accepted = keep_newest(connection, &newest, merged).await?.accepted;
-            }
-            if !letters.is_empty() {
-                keep_letters(connection, topic, letters).await?;
-            }
-            Ok(accepted)
-        };
-        accepted = usize::try_from(database.transaction(context, keep).await?).unwrap_or(0);
-    }
+    let events_of = async |connection: &Connection| {
+        Ok(keep_newest(connection, &newest, merged).await?.accepted)
+    };
+    let letters_of = async |connection: &Connection| keep_letters(connection, topic, letters).await;
+    // One statement is a transaction by itself; begun and committed by others it takes two round trips more.
+    let accepted = match (newest.is_empty(), letters.is_empty()) {
+        (true, true) => 0,
+        (false, true) => database.statement(context, events_of).await?,
+        (true, false) => {
+            database.statement(context, letters_of).await?;
+            0
+        }
+        (false, false) => {
+            let both = async |connection: &mut Connection| {
+                let connection = &*connection;
+                try_join!(events_of(connection), letters_of(connection))
+            };
+            database.transaction(context, both).await?.0
+        }
+    };
+    let accepted = usize::try_from(accepted).unwrap_or(0);
     Ok(Recorded { accepted, superseded: events.len().saturating_sub(accepted) })
 }
 

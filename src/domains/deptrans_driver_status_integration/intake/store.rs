@@ -60,7 +60,7 @@ pub struct Kept {
 /// # Errors
 /// The database fails.
 pub async fn keep_newest(
-    connection: &mut Connection,
+    mut connection: &Connection,
     events: &[&StatusEvent],
     merged: usize,
 ) -> Result<Kept> {
@@ -72,7 +72,7 @@ pub async fn keep_newest(
         tiebreaks: events.iter().map(|event| event.tiebreak.as_str()).collect(),
         merged: i64::try_from(merged).unwrap_or(i64::MAX),
     };
-    Ok(statement.get_result(connection).await?)
+    Ok(statement.get_result(&mut connection).await?)
 }
 
 /// What could not be read, where it came from, and why.
@@ -111,7 +111,7 @@ prepared_statement! {
 /// # Errors
 /// The database fails.
 pub async fn keep_letters(
-    connection: &mut Connection,
+    mut connection: &Connection,
     topic: &str,
     letters: &[DeadLetter],
 ) -> Result<i64> {
@@ -123,5 +123,5 @@ pub async fn keep_letters(
         reasons: letters.iter().map(|letter| letter.reason.as_str()).collect(),
         bodies: letters.iter().map(|letter| letter.sealed.as_slice()).collect(),
     };
-    Ok(statement.get_result(connection).await?)
+    Ok(statement.get_result(&mut connection).await?)
 }

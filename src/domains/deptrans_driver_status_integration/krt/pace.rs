@@ -236,8 +236,8 @@ impl Pace {
         let pause = pause.min(LONGEST).as_secs_f64();
         let context = Context::background("krt pace", PATIENCE);
         self.database
-            .transaction(&context, async |connection| {
-                Ok(PutOff { pause: &pause }.get_result::<f64>(connection).await?)
+            .statement(&context, async |mut connection: &_| {
+                Ok(PutOff { pause: &pause }.get_result::<f64>(&mut connection).await?)
             })
             .await?;
         self.slots.lock().await.left = 0;

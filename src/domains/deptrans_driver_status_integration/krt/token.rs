@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::platform::context::{Context, Deadline};
-use crate::platform::database::Database;
+use crate::platform::database::{Database, Prepare as _};
 use crate::platform::error::{Error, Result};
 use crate::platform::seal::Seal;
 use crate::upstreams::krt::{Krt, KrtError, Token};
@@ -247,8 +247,8 @@ impl Inner {
 
     async fn read(&self, context: &Context) -> Result<Row> {
         self.database
-            .transaction(context, async |connection| {
-                Ok(diesel::sql_query(READ).get_result(connection).await?)
+            .statement(context, async |mut connection: &_| {
+                Ok(diesel::sql_query(READ).prepared().get_result(&mut connection).await?)
             })
             .await
     }
@@ -286,12 +286,12 @@ impl Inner {
 
     async fn take_lease(&self, context: &Context, lease: Uuid, version: i64) -> Result<bool> {
         self.database
-            .transaction(context, async |connection| {
+            .statement(context, async |mut connection: &_| {
                 let take = diesel::sql_query(TAKE_LEASE)
                     .bind::<SqlUuid, _>(lease)
                     .bind::<Double, _>(LEASE.as_secs_f64())
                     .bind::<BigInt, _>(version);
-                Ok(take.execute(connection).await? > 0)
+                Ok(take.prepared().execute(&mut connection).await? > 0)
             })
             .await
     }
@@ -299,13 +299,13 @@ impl Inner {
     async fn store(&self, context: &Context, lease: Uuid, token: &Token) -> Result<()> {
         let sealed = self.seal.seal(token.token.expose_secret().as_bytes(), ABOUT)?;
         self.database
-            .transaction(context, async |connection| {
+            .statement(context, async |mut connection: &_| {
                 let store = diesel::sql_query(STORE)
                     .bind::<SqlUuid, _>(lease)
                     .bind::<Binary, _>(&sealed)
                     .bind::<Timestamptz, _>(token.expires_at.to_diesel());
                 // Whoever lost the lease stores nothing: another has got a token since.
-                store.execute(connection).await?;
+                store.prepared().execute(&mut connection).await?;
                 Ok(())
             })
             .await
@@ -314,11 +314,11 @@ impl Inner {
     async fn give_up(&self, lease: Uuid, others_wait: Duration) -> Result<()> {
         let context = Context::background("krt token", PATIENCE);
         self.database
-            .transaction(&context, async |connection| {
+            .statement(&context, async |mut connection: &_| {
                 let give_up = diesel::sql_query(GIVE_UP)
                     .bind::<SqlUuid, _>(lease)
                     .bind::<Double, _>(others_wait.as_secs_f64());
-                give_up.execute(connection).await?;
+                give_up.prepared().execute(&mut connection).await?;
                 Ok(())
             })
             .await

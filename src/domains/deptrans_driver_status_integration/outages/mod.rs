@@ -41,7 +41,7 @@ impl Outages {
         limit: u32,
     ) -> Result<(Vec<Outage>, Option<Position>)> {
         self.database
-            .transaction(ctx, async |connection| store::list(connection, before, limit).await)
+            .statement(ctx, async |connection| store::list(connection, before, limit).await)
             .await
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff_diesel::{NullableTimestamp, Timestamp as SqlTimestamp, ToDiesel as _};
 use serde::Serialize;
 
-use crate::platform::database::{Connection, Moment};
+use crate::platform::database::{Connection, Moment, Prepare as _};
 use crate::platform::error::Result;
 
 /// While an outage lasts, its queue is counted so often by one of the instances, in seconds.
@@ -52,7 +52,7 @@ const LIST: &str = "SELECT id, from_at, to_at, longest_queue, superseded, caught
 
 /// Outages before a position, the newest first.
 pub(super) async fn list(
-    connection: &mut Connection,
+    mut connection: &Connection,
     before: Option<Position>,
     limit: u32,
 ) -> Result<(Vec<Outage>, Option<Position>)> {
@@ -61,7 +61,8 @@ pub(super) async fn list(
         .bind::<Nullable<Timestamptz>, _>(before_at.map(|at: Moment| at.0.to_diesel()))
         .bind::<Nullable<BigInt>, _>(before_id)
         .bind::<BigInt, _>(i64::from(limit) + 1)
-        .load(connection)
+        .prepared()
+        .load(&mut connection)
         .await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let is_more = items.len() > limit;
@@ -87,17 +88,17 @@ struct Value {
 
 /// KRT has failed this instance since `failing` seconds; no outage begins when it answered another one
 /// in the last `grace` seconds. Whether one began, or began earlier than was known.
-pub(super) async fn open(connection: &mut Connection, failing: f64, grace: f64) -> Result<bool> {
+pub(super) async fn open(mut connection: &Connection, failing: f64, grace: f64) -> Result<bool> {
     let open = diesel::sql_query(OPEN).bind::<Double, _>(failing).bind::<Double, _>(grace);
-    let opened: Option<Value> = open.get_result(connection).await.optional()?;
+    let opened: Option<Value> = open.prepared().get_result(&mut connection).await.optional()?;
     Ok(opened.is_some())
 }
 
-const TELL: &str = "UPDATE deptrans.krt_pace SET \
-     answered_at = GREATEST(answered_at, clock_timestamp() - make_interval(secs => $1))";
-
-/// Ends the open outage: with the first answer behind its beginning that this instance knows of.
-const CLOSE: &str = "UPDATE deptrans.krt_outages SET to_at = \
+/// Tells the other instances of the last answer, and ends the open outage: with the first answer behind
+/// its beginning that this instance knows of.
+const CLOSE: &str = "WITH told AS (UPDATE deptrans.krt_pace SET \
+       answered_at = GREATEST(answered_at, clock_timestamp() - make_interval(secs => $1))) \
+     UPDATE deptrans.krt_outages SET to_at = \
        CASE WHEN clock_timestamp() - make_interval(secs => $2) > from_at \
          THEN clock_timestamp() - make_interval(secs => $2) \
          ELSE clock_timestamp() - make_interval(secs => $1) END, \
@@ -108,10 +109,9 @@ const CLOSE: &str = "UPDATE deptrans.krt_outages SET to_at = \
 
 /// KRT answered this instance: last so many seconds ago, and first again so many. Whether an outage
 /// ended by that.
-pub(super) async fn close(connection: &mut Connection, last: f64, first: f64) -> Result<bool> {
-    diesel::sql_query(TELL).bind::<Double, _>(last).execute(connection).await?;
+pub(super) async fn close(mut connection: &Connection, last: f64, first: f64) -> Result<bool> {
     let close = diesel::sql_query(CLOSE).bind::<Double, _>(last).bind::<Double, _>(first);
-    let closed: Option<Value> = close.get_result(connection).await.optional()?;
+    let closed: Option<Value> = close.prepared().get_result(&mut connection).await.optional()?;
     Ok(closed.is_some())
 }
 
@@ -138,14 +138,15 @@ pub(super) struct State {
 }
 
 /// Counts the queue of the open outage, notes that what waited is sent, and tells how outages are.
-pub(super) async fn follow(connection: &mut Connection) -> Result<State> {
-    let state: State = diesel::sql_query(STATE).get_result(connection).await?;
+pub(super) async fn follow(mut connection: &Connection) -> Result<State> {
+    let state: State = diesel::sql_query(STATE).prepared().get_result(&mut connection).await?;
     if state.is_open {
         let count = diesel::sql_query(COUNT).bind::<Double, _>(COUNT_EVERY);
-        count.execute(connection).await?;
+        count.prepared().execute(&mut connection).await?;
     }
     if state.is_behind {
-        diesel::sql_query(CATCH_UP).execute(connection).await?;
+        // Not prepared: it has no parameters, so that PostgreSQL would keep its first plan.
+        diesel::sql_query(CATCH_UP).execute(&mut connection).await?;
     }
     Ok(state)
 }

@@ -54,7 +54,7 @@ async fn look(
     let context = Context::background("krt outages", PATIENCE);
     let ago = |at: Instant| at.elapsed().as_secs_f64();
     database
-        .transaction(&context, async |connection| {
+        .statement(&context, async |connection| {
             if let Some(answered_at) = news {
                 let first = beat.recovered_at.unwrap_or(answered_at);
                 if store::close(connection, ago(answered_at), ago(first)).await? {

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use jiff_diesel::ToDiesel as _;
 
 use super::feeds::{Feed, take_numbers};
-use crate::platform::database::{Cleaning, Connection};
+use crate::platform::database::{Cleaning, Connection, Prepare as _};
 use crate::platform::error::Result;
 
 const FORGET_HISTORY: &str = "DELETE FROM deptrans.session_status_history WHERE ctid = ANY(ARRAY(\
@@ -47,7 +47,7 @@ pub(super) fn cleanings(days: u8) -> Vec<Cleaning> {
 /// Makes up to `limit` states tombstones.
 async fn bury(connection: &mut Connection, days: i32, limit: i64) -> Result<usize> {
     let any = diesel::sql_query(ANY_STALE).bind::<Integer, _>(days).bind::<BigInt, _>(limit);
-    let stale = any.get_result::<Rows>(connection).await?.rows;
+    let stale = any.prepared().get_result::<Rows>(connection).await?.rows;
     let Some(count) = usize::try_from(stale).ok().filter(|count| *count > 0) else { return Ok(0) };
     let numbers = take_numbers(connection, Feed::Statuses, count).await?;
     let bury = diesel::sql_query(BURY)
@@ -55,5 +55,5 @@ async fn bury(connection: &mut Connection, days: i32, limit: i64) -> Result<usiz
         .bind::<BigInt, _>(stale)
         .bind::<BigInt, _>(numbers.base)
         .bind::<Timestamptz, _>(numbers.at.to_diesel());
-    Ok(bury.execute(connection).await?)
+    Ok(bury.prepared().execute(connection).await?)
 }

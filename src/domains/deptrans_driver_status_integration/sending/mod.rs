@@ -147,7 +147,7 @@ impl Sender {
         let context = Context::background("deptrans sender", PATIENCE);
         let seconds = self.settings.lease().as_secs_f64();
         self.database
-            .transaction(&context, async |connection| {
+            .statement(&context, async |connection| {
                 store::take(connection, lease, seconds, most).await
             })
             .await

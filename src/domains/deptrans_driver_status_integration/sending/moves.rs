@@ -59,9 +59,9 @@ pub(in super::super) type Owed = (PackedId, PackedId, SqlTimestamp, PackedId);
 /// # Errors
 /// The database fails.
 pub(in super::super) async fn note(
-    connection: &mut Connection,
+    mut connection: &Connection,
     today: &Today,
 ) -> Result<Vec<Owed>> {
     let Today { parks, drivers, licenses } = today;
-    Ok(KeepFormer { parks, drivers, licenses }.load(connection).await?)
+    Ok(KeepFormer { parks, drivers, licenses }.load(&mut connection).await?)
 }

@@ -90,14 +90,14 @@ impl Entry {
 
 /// Takes up to `most` statuses under a lease, in the order in which they are to be sent.
 pub(super) async fn take(
-    connection: &mut Connection,
+    mut connection: &Connection,
     lease: Uuid,
     lease_seconds: f64,
     most: usize,
 ) -> Result<Vec<Entry>> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let take = Take { lease_seconds, lease: &lease, most };
-    let mut entries: Vec<Entry> = take.load(connection).await?;
+    let mut entries: Vec<Entry> = take.load(&mut connection).await?;
     entries.sort_unstable_by_key(|entry| (entry.off_line, entry.queued_at.to_jiff()));
     Ok(entries)
 }
@@ -111,10 +111,10 @@ prepared_statement! {
 
 /// The drivers' ids at the regulator, by licence; of those who have one.
 pub(super) async fn find_ids(
-    connection: &mut Connection,
+    mut connection: &Connection,
     licenses: &[PackedId],
 ) -> Result<Vec<(PackedId, SecretString)>> {
-    let found: Vec<(PackedId, PackedId)> = FindIds { licenses }.load(connection).await?;
+    let found: Vec<(PackedId, PackedId)> = FindIds { licenses }.load(&mut connection).await?;
     let secret = |id: &PackedId| SecretString::from(id.text().into_owned());
     Ok(found.iter().map(|(license, id)| (license.clone(), secret(id))).collect())
 }

@@ -16,7 +16,7 @@ use super::store::{Entry, Rest, Settlement, Whereabouts, find_ids};
 use super::{DATABASE, PERSONAL, Sender, TRACKSTORY};
 use crate::domains::deptrans_driver_status_integration::krt::NoOutcome;
 use crate::platform::context::Context;
-use crate::platform::database::{Connection, PackedId};
+use crate::platform::database::PackedId;
 use crate::platform::error::Result;
 use crate::platform::shutdown::Shutdown;
 use crate::platform::upstream::UpstreamError;
@@ -201,8 +201,8 @@ impl Trip<'_> {
         if today.is_empty() {
             return Ok(());
         }
-        let note = async |connection: &mut Connection| moves::note(connection, &today).await;
-        for (park, driver, at, id) in self.sender.database.transaction(ctx, note).await? {
+        let note = async |connection: &_| moves::note(connection, &today).await;
+        for (park, driver, at, id) in self.sender.database.statement(ctx, note).await? {
             let is_it = |way: &&mut Way| way.entry.park_id == park && way.entry.driver_id == driver;
             if let Some(way) = self.ways.iter_mut().find(is_it) {
                 way.entry.owes(at, id);
@@ -288,7 +288,7 @@ impl Trip<'_> {
         }
         let database = &self.sender.database;
         let found = database
-            .transaction(ctx, async |connection| find_ids(connection, &licenses).await)
+            .statement(ctx, async |connection| find_ids(connection, &licenses).await)
             .await?;
         let ids: HashMap<PackedId, SecretString> = found.into_iter().collect();
         for way in self.open() {

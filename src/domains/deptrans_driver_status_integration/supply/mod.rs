@@ -130,11 +130,13 @@ async fn look(
 ) -> Result<()> {
     let context = Context::background("deptrans supply", PATIENCE);
     let (queue, supply) = database
-        .transaction(&context, async |connection| {
-            let queue: Queue = diesel::sql_query(QUEUE).get_result(connection).await?;
+        .statement(&context, async |mut connection: &_| {
+            // Planned anew each time. Of a prepared statement without parameters PostgreSQL keeps the
+            // first plan, whatever `plan_cache_mode` says: one for empty tables, perhaps.
+            let queue: Queue = diesel::sql_query(QUEUE).get_result(&mut connection).await?;
             let mut supply: Option<Vec<Supply>> = None;
             if with_supply {
-                supply = Some(diesel::sql_query(SUPPLY).load(connection).await?);
+                supply = Some(diesel::sql_query(SUPPLY).load(&mut connection).await?);
             }
             Ok((queue, supply))
         })

@@ -171,3 +171,32 @@ async fn an_instance_that_is_cut_off_puts_no_login_of_others_off() {
     world.sandbox.clear_fault("krt");
     eventually("it is sent", async || world.waiting().await == 0).await;
 }
+
+/// Whoever was so slow that its lease is another's keeps what KRT gave it to itself.
+#[actix_web::test]
+async fn a_token_that_comes_when_the_lease_is_lost_is_not_stored() {
+    let world = Instances::prepare();
+    let driver = ready(&world.sandbox, &world.database, 1).await[0];
+    let slow = json!({"kind": "delay", "ms": 500, "route": "token"});
+    world.sandbox.set_fault("krt", slow).unwrap();
+    let server = world.start(&[]).await;
+    go(&Instances::internal(&server), &world.sandbox, &[(driver, "online")]).await;
+    let leased = "SELECT count(*) FROM deptrans.krt_token WHERE lease IS NOT NULL";
+    eventually("it asks for a token", async || world.database.count(leased).await == 1).await;
+    let taken = "UPDATE deptrans.krt_token SET lease = gen_random_uuid(), \
+         lease_until = clock_timestamp() + interval '1 hour'";
+    world.database.execute(taken).await;
+    eventually("it has its token", async || world.sandbox.krt_counts().tokens == 1).await;
+    let untouched = "SELECT count(*) FROM deptrans.krt_token WHERE version = 0 AND sealed IS NULL \
+         AND lease_until > clock_timestamp() + interval '30 minutes'";
+    // Longer than the answer is on its way.
+    for _ in 0..40 {
+        assert_eq!(world.database.count(untouched).await, 1);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let given_up = "UPDATE deptrans.krt_token SET lease = NULL, lease_until = NULL";
+    world.database.execute(given_up).await;
+    eventually("it is sent", async || world.waiting().await == 0).await;
+    assert_eq!(world.sandbox.krt_counts().tokens, 2);
+    assert_eq!(world.database.count("SELECT version FROM deptrans.krt_token").await, 1);
+}

@@ -236,3 +236,28 @@ async fn only_other_services_may_command() {
     nobody.post(COMMANDS, body).await.problem(401, "unauthenticated");
     assert_eq!(rig.cabinet.commands(), [] as [Value; 0]);
 }
+
+/// Whoever marked a command and did not send it takes the mark back only while it is still his own.
+#[actix_web::test]
+async fn a_mark_that_is_anothers_by_now_is_not_taken_back() {
+    let rig = Rig::start().await;
+    // What is marked is too late at that moment, and the mark is whose it is said to be.
+    let late = async |lease: &str| {
+        let sql = format!(
+            "CREATE OR REPLACE FUNCTION public.late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+               NEW.expires_at := clock_timestamp(); NEW.lease := {lease}; RETURN NEW; END $$; \
+             CREATE OR REPLACE TRIGGER late BEFORE UPDATE ON scooter_accumulator.commands \
+               FOR EACH ROW WHEN (OLD.status = 'created' AND NEW.status = 'sent') \
+               EXECUTE FUNCTION public.late()"
+        );
+        rig.app.database().execute(&sql).await;
+    };
+    late("NEW.lease").await;
+    let own = rig.give_command(json!({"type": "get_state"})).await;
+    let ended = rig.ends(&own, "expired").await;
+    assert_eq!(ended["result"], json!({"ok": false, "error": "not_sent", "by": "server"}));
+    late("gen_random_uuid()").await;
+    let anothers = rig.give_command(json!({"type": "get_state"})).await;
+    rig.ends(&anothers, "timed_out").await;
+    assert_eq!(rig.received("get_state"), 0);
+}
