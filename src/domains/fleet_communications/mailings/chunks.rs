@@ -1,5 +1,9 @@
 //! SQL of a mailing's chunks and recipients. The caller holds the mailing's lock
 //! ([`store::lock`](super::store::lock)); every statement names the park.
+//!
+//! A mailing fills these tables within seconds, before anybody counts their rows. So the statements that
+//! look for a chunk's members are planned anew each time (no `.prepared()`): a plan made while they were
+//! empty would read all of them for each chunk. It takes a round trip for a thousand drivers.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
@@ -126,14 +130,14 @@ pub(super) struct Chunk {
 /// first. `None` when every chunk has its outcome.
 pub(super) async fn begin_next(mut connection: &Connection, key: Key<'_>) -> Result<Option<Chunk>> {
     let query = diesel::sql_query(BEGIN).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
-    Ok(query.prepared().get_result(&mut connection).await.optional()?)
+    Ok(query.get_result(&mut connection).await.optional()?)
 }
 
 /// The chunk that was handed over and has no outcome, if there is one.
 pub(super) async fn in_flight(mut connection: &Connection, key: Key<'_>) -> Result<Option<Chunk>> {
     let query =
         diesel::sql_query(IN_FLIGHT).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
-    Ok(query.prepared().get_result(&mut connection).await.optional()?)
+    Ok(query.get_result(&mut connection).await.optional()?)
 }
 
 const TO_RECALL: &str = "SELECT chunk FROM fleet_communications.mailing_chunks \
@@ -203,7 +207,7 @@ pub(super) async fn settle(
         .bind::<Integer, _>(chunk)
         .bind::<Array<Text>, _>(ids)
         .bind::<Array<Text>, _>(codes);
-    let settled = settle.prepared().get_result(&mut connection).await.optional()?;
+    let settled = settle.get_result(&mut connection).await.optional()?;
     let rises = |Settled { sent, failed }| Rises { sent, failed, ..Rises::default() };
     Ok(settled.map(rises).unwrap_or_default())
 }
