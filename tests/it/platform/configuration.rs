@@ -142,15 +142,6 @@ fn a_number_that_nothing_can_hold_is_told_with_its_file_and_key() {
 }
 
 #[test]
-fn time_outs_of_an_upstream_are_held_against_each_other() {
-    let short = [("FLEET__UPSTREAMS__PERSONAL__TIMEOUT_MS", "400")];
-    let said = ["upstreams.personal.connect_timeout_ms: must not be longer than timeout_ms"];
-    assert_says(&run(&["check-config"], &needed(), &short), 1, &said);
-    let both = [short[0], ("FLEET__UPSTREAMS__PERSONAL__CONNECT_TIMEOUT_MS", "400")];
-    assert_says(&run(&["check-config"], &needed(), &both), 0, &["valid"]);
-}
-
-#[test]
 fn a_grace_that_would_cut_an_execution_is_told() {
     let short = [("FLEET__HTTP__GRACE_MS", "10000")];
     let said = ["scooter_accumulator.commands.answer_ms: ", "12000 ms", "http.grace_ms (10000)"];

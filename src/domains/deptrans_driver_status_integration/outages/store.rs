@@ -71,27 +71,27 @@ pub(super) async fn list(
     Ok((items, next))
 }
 
-/// Begins an outage that is not yet open, unless an instance had an answer not long ago.
+/// Begins an outage that is not yet open, unless an instance had an answer not long ago; one that is open
+/// began earlier if this instance knows better. A row that is written for the first time has no `xmax`.
 const OPEN: &str = "INSERT INTO deptrans.krt_outages AS o (from_at) \
      SELECT GREATEST(clock_timestamp() - make_interval(secs => $1), answered_at) FROM deptrans.krt_pace \
      WHERE answered_at < clock_timestamp() - make_interval(secs => $2) \
      ON CONFLICT ((true)) WHERE to_at IS NULL DO UPDATE SET from_at = excluded.from_at \
        WHERE o.from_at > excluded.from_at \
-     RETURNING o.id AS value";
+     RETURNING o.xmax = 0 AS began";
 
 #[derive(QueryableByName)]
-struct Value {
-    #[diesel(sql_type = BigInt)]
-    #[allow(dead_code, reason = "that there is one says enough")]
-    value: i64,
+struct Opened {
+    #[diesel(sql_type = Bool)]
+    began: bool,
 }
 
 /// KRT has failed this instance since `failing` seconds; no outage begins when it answered another one
-/// in the last `grace` seconds. Whether one began, or began earlier than was known.
+/// in the last `grace` seconds. Whether one began.
 pub(super) async fn open(mut connection: &Connection, failing: f64, grace: f64) -> Result<bool> {
     let open = diesel::sql_query(OPEN).bind::<Double, _>(failing).bind::<Double, _>(grace);
-    let opened: Option<Value> = open.prepared().get_result(&mut connection).await.optional()?;
-    Ok(opened.is_some())
+    let opened: Option<Opened> = open.prepared().get_result(&mut connection).await.optional()?;
+    Ok(opened.is_some_and(|opened| opened.began))
 }
 
 /// Tells the other instances of the last answer, and ends the open outage: with the first answer behind
@@ -106,6 +106,13 @@ const CLOSE: &str = "WITH told AS (UPDATE deptrans.krt_pace SET \
          (SELECT count(*) FROM deptrans.status_queue WHERE due_at IS NOT NULL)) \
      WHERE to_at IS NULL AND from_at < clock_timestamp() - make_interval(secs => $1) \
      RETURNING longest_queue AS value";
+
+#[derive(QueryableByName)]
+struct Value {
+    #[diesel(sql_type = BigInt)]
+    #[allow(dead_code, reason = "that there is one says enough")]
+    value: i64,
+}
 
 /// KRT answered this instance: last so many seconds ago, and first again so many. Whether an outage
 /// ended by that.

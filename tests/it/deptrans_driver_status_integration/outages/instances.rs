@@ -48,10 +48,13 @@ async fn one_outage_of_all_is_one_row_and_whoever_is_left_ends_it() {
     go(&Instances::internal(&servers[0]), &world.sandbox, &all).await;
     eventually("an outage is open", async || outages(&servers[0]).await.len() == 1).await;
     // Both have failed for long enough.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let seen = outages(&servers[1]).await;
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0]["longest_queue"], 60);
+    // Each instance looks at it every second, and one of them has told.
+    let told = |server: &Server| server.output().matches("an outage of KRT began").count();
+    assert_eq!(servers.iter().map(told).sum::<usize>(), 1);
     drop(servers);
     // Time passes: the leases of the dead are over.
     let passed = "UPDATE deptrans.status_queue SET due_at = now() WHERE lease IS NOT NULL";
