@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::web::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::unit::{Power, Unit};
@@ -102,7 +102,8 @@ pub(super) async fn run(unit: Arc<Unit>, login: Login, outbox: mpsc::UnboundedRe
             return;
         }
         let began = Instant::now();
-        let ended = session.connected().await;
+        // What it has seen of the power, this has seen: a change while it connects is not lost.
+        let ended = session.connected(power.clone()).await;
         session.unit.set_connected(false);
         if let Err(error) = ended {
             tracing::debug!(cabinet = session.unit.id(), %error, "a cabinet's connection broke");
@@ -125,7 +126,7 @@ pub(super) async fn run(unit: Arc<Unit>, login: Login, outbox: mpsc::UnboundedRe
 
 impl Session {
     /// One connection, until it ends or the power goes.
-    async fn connected(&mut self) -> io::Result<()> {
+    async fn connected(&mut self, mut power: watch::Receiver<Power>) -> io::Result<()> {
         let mut line = timeout(PATIENCE, self.connect()).await.map_err(late)??;
         self.unit.set_connected(true);
         self.unit.came_online();
@@ -134,7 +135,6 @@ impl Session {
             line.write(|out| wire::publish(out, *number, topic, payload, *was_sent)).await?;
             *was_sent = true;
         }
-        let mut power = self.unit.power();
         let mut ping = tokio::time::interval(KEEP_ALIVE / 2);
         let mut heard = Instant::now();
         loop {
