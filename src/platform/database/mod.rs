@@ -6,6 +6,11 @@
 //! - [`Database::batched`]: for the few hottest single statements. They go down a *lane* (a
 //!   connection of the worker's own, never shared between threads) and gather into one statement
 //!   while the one before is under way.
+//!
+//! Statements of one connection that need not see each other's answers are sent together, by
+//! `futures_util::try_join!` over `&Connection` (Tokio's polls in no fixed order): one round trip. They
+//! run in the order of the list, also those that are prepared first; where one fails in a transaction,
+//! those behind it are taken back with it.
 
 mod abandoned;
 mod batching;

@@ -16,6 +16,7 @@ mod logs;
 mod migrations;
 mod mqtt;
 mod overload;
+mod pipelining;
 mod problems;
 mod rig;
 mod stalled_readers;
