@@ -62,7 +62,10 @@ enum Class {
 /// server's `lc_messages` says otherwise; then they count as internal).
 fn class_of(message: &str) -> Class {
     const TIMEOUT: [&str; 2] = ["due to statement timeout", "due to user request"];
-    const CONTENDED: [&str; 2] = ["due to lock timeout", "deadlock detected"];
+    // What was sent together with a statement that failed is told of the transaction only; of all that
+    // fails in mid-transaction, locks are the most likely.
+    const CONTENDED: [&str; 3] =
+        ["due to lock timeout", "deadlock detected", "current transaction is aborted"];
     const UNAVAILABLE: [&str; 8] = [
         "terminating connection",
         "the database system is",

@@ -1,16 +1,19 @@
 //! PostgreSQL, shared by all domains of a process.
 //!
-//! Two ways to a connection, and a rule for which to take:
-//! - [`Database::transaction`]: a pooled connection for whatever needs a transaction or is not
-//!   hot. Statement and lock time-outs follow the caller's deadline.
+//! Three ways to a connection, and a rule for which to take:
+//! - [`Database::transaction`]: a pooled connection for whatever must happen as a whole, or not at
+//!   all when its caller is told that it failed. Statement and lock time-outs follow his deadline.
+//! - [`Database::statement`]: the same for reads, and for a write of one statement that may be
+//!   repeated; a round trip in place of three.
 //! - [`Database::batched`]: for the few hottest single statements. They go down a *lane* (a
 //!   connection of the worker's own, never shared between threads) and gather into one statement
 //!   while the one before is under way.
 //!
 //! Statements of one connection that need not see each other's answers are sent together, by
 //! `futures_util::try_join!` over `&Connection` (Tokio's polls in no fixed order): one round trip. They
-//! run in the order of the list, also those that are prepared first; where one fails in a transaction,
-//! those behind it are taken back with it.
+//! run in the order of the list, also those that are prepared first, if each is a single statement; a
+//! batch of simple queries waits for nothing and stands first. Where one fails in a transaction, those
+//! behind it are taken back with it.
 
 mod abandoned;
 mod batching;

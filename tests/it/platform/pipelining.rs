@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::sql_types::Text;
+use diesel_async::SimpleAsyncConnection as _;
 use fleet::platform::context::Context;
 use fleet::platform::database::{Connection, Prepare as _};
 use fleet::platform::error::Result;
@@ -70,6 +71,27 @@ async fn what_is_sent_together_runs_in_its_order() {
     world.database.transaction(&context, work).await.unwrap();
     let words = database.query("SELECT string_agg(word, '' ORDER BY n) FROM notes", &[]).await;
     assert_eq!(words[0].get::<_, String>(0), format!("-{}", "abc".repeat(27)));
+}
+
+/// As the task queue tells the planner what it is to do, right before the statement that is planned.
+#[actix_web::test]
+async fn a_batch_of_simple_queries_that_stands_first_runs_first() {
+    let database = TestDatabase::create();
+    database.execute("CREATE TABLE notes (n serial PRIMARY KEY, word text NOT NULL)").await;
+    let world = World::on(&database.url(), 1, "");
+    let context = Context::background("test", PATIENCE);
+    for (number, state) in STATES.into_iter().enumerate() {
+        let work = async |connection: &mut Connection| {
+            let mut first = &*connection;
+            let batch = format!("INSERT INTO notes (word) VALUES ('first {number}')");
+            try_join!(first.batch_execute(&batch), note(connection, state, number, "then"))?;
+            Ok(())
+        };
+        world.database.transaction(&context, work).await.unwrap();
+    }
+    let rows = database.query("SELECT string_agg(word, ', ' ORDER BY n) FROM notes", &[]).await;
+    let words = "first 0, then, first 1, then, first 2, then";
+    assert_eq!(rows[0].get::<_, String>(0), words);
 }
 
 #[actix_web::test]

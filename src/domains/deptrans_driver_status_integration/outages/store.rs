@@ -147,12 +147,13 @@ pub(super) struct State {
 /// Counts the queue of the open outage, notes that what waited is sent, and tells how outages are.
 pub(super) async fn follow(mut connection: &Connection) -> Result<State> {
     let state: State = diesel::sql_query(STATE).prepared().get_result(&mut connection).await?;
+    // These two are not prepared: what they look for has no parameters, so that PostgreSQL would keep a plan
+    // that it made while the queue was empty.
     if state.is_open {
         let count = diesel::sql_query(COUNT).bind::<Double, _>(COUNT_EVERY);
-        count.prepared().execute(&mut connection).await?;
+        count.execute(&mut connection).await?;
     }
     if state.is_behind {
-        // Not prepared: it has no parameters, so that PostgreSQL would keep its first plan.
         diesel::sql_query(CATCH_UP).execute(&mut connection).await?;
     }
     Ok(state)

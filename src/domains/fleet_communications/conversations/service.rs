@@ -154,10 +154,9 @@ impl Conversations {
         let draft = Draft { id: Uuid::now_v7(), text, author_id };
         let mut written = false;
         let work = async |connection: &mut Connection| {
-            // Sent together; a conversation that is missing takes the others back. What is written is
-            // the last, for the park's other writers wait from there on.
-            let ((), (), message) = try_join!(
-                must_have_begun(connection, key, may_begin),
+            must_have_begun(connection, key, may_begin).await?;
+            // What is written is the last, for the park's other writers wait from there on.
+            let ((), message) = try_join!(
                 self.push(connection, context, key, &draft),
                 store::write(connection, key, &draft),
             )?;

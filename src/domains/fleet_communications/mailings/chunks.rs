@@ -247,20 +247,25 @@ pub(super) async fn recalled(
         .bind::<Integer, _>(i32::try_from(removed).map_err(Error::internal)?);
     let rise: Option<Number> = query.prepared().get_result(&mut connection).await.optional()?;
     let recalled = rise.map_or(0, |number| i64::from(number.chunk));
-    count(connection, key, Rises { recalled, ..Rises::default() }).await
+    count(connection, key, 0, recalled).await
 }
 
 /// Adds to skipped and recalled.
-async fn count(mut connection: &Connection, key: Key<'_>, rises: Rises) -> Result<Rises> {
+async fn count(
+    mut connection: &Connection,
+    key: Key<'_>,
+    skipped: i64,
+    recalled: i64,
+) -> Result<Rises> {
     diesel::sql_query(COUNT)
         .bind::<Text, _>(key.park.as_str())
         .bind::<Text, _>(key.id)
-        .bind::<BigInt, _>(rises.skipped)
-        .bind::<BigInt, _>(rises.recalled)
+        .bind::<BigInt, _>(skipped)
+        .bind::<BigInt, _>(recalled)
         .prepared()
         .execute(&mut connection)
         .await?;
-    Ok(rises)
+    Ok(Rises { skipped, recalled, ..Rises::default() })
 }
 
 const DROP: &str = "WITH dropped AS (UPDATE fleet_communications.mailing_chunks \
@@ -271,7 +276,7 @@ const DROP: &str = "WITH dropped AS (UPDATE fleet_communications.mailing_chunks 
 pub(super) async fn drop_waiting(mut connection: &Connection, key: Key<'_>) -> Result<Rises> {
     let query = diesel::sql_query(DROP).bind::<Text, _>(key.park.as_str()).bind::<Text, _>(key.id);
     let dropped: Count = query.prepared().get_result(&mut connection).await?;
-    count(connection, key, Rises { skipped: dropped.count, ..Rises::default() }).await
+    count(connection, key, dropped.count, 0).await
 }
 
 const PENDING: &str = "SELECT \

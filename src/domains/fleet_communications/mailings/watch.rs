@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::sending::{SendMailing, give_up};
 use super::store;
 use crate::domains::fleet_communications::Tools;
-use crate::platform::database::{Connection, Prepare};
+use crate::platform::database::Connection;
 use crate::platform::error::{Error, Result};
 use crate::platform::ids::ParkId;
 use crate::platform::tasks::{Outcome, Running, Task, TaskResult};
@@ -104,7 +104,8 @@ async fn lost(
         .bind::<BigInt, _>(BATCH)
         .bind::<Nullable<Timestamptz>, _>(after_at)
         .bind::<Nullable<Text>, _>(after_id);
-    let open: Vec<Open> = query.prepared().load(&mut connection).await?;
+    // Not prepared: a plan for any position cannot begin at one in the index.
+    let open: Vec<Open> = query.load(&mut connection).await?;
     let is_full = i64::try_from(open.len()).is_ok_and(|count| count >= BATCH);
     let next = open.last().filter(|_| is_full).map(|last| (last.updated_at, last.id.clone()));
     let park = |open: Open| Ok((open.id, ParkId::try_from(open.park_id).map_err(Error::internal)?));

@@ -7,7 +7,7 @@ use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 
 use crate::platform::context::Context;
-use crate::platform::database::{Database, Prepare};
+use crate::platform::database::Database;
 use crate::platform::shutdown::Shutdown;
 use crate::platform::telemetry::metrics::IntGauge;
 
@@ -28,10 +28,8 @@ pub(in super::super) async fn watch(database: Database, gauge: IntGauge, shutdow
         let context = Context::background("erasures", PATIENCE);
         let oldest = database
             .statement(&context, async |mut connection| {
-                Ok(diesel::sql_query(OLDEST)
-                    .prepared()
-                    .get_result::<Oldest>(&mut connection)
-                    .await?)
+                // Not prepared: without parameters PostgreSQL would keep its first plan.
+                Ok(diesel::sql_query(OLDEST).get_result::<Oldest>(&mut connection).await?)
             })
             .await;
         match oldest {
