@@ -97,7 +97,8 @@ impl Recorder {
     /// over before.
     pub fn committed(&self, context: &Context, park: &ParkId, order: &OrderId) {
         let key = (park.clone(), order.clone());
-        if !self.handed_over.entry(key).or_insert(()).is_fresh() {
+        // `or_insert` would look and then insert: two workers could both be the first.
+        if !self.handed_over.entry(key).or_insert_with(|| ()).is_fresh() {
             return;
         }
         let place = Arc::clone(&self.places).try_acquire_owned().ok();

@@ -60,6 +60,8 @@ async fn drafts_committed_side_by_side_are_placed_each() {
     let customers = desk.app.dispatcher(CUSTOMERS, PARK);
     eventually("all are counted", async || customer(&customers).await["orders_count"] == ids.len())
         .await;
+    eventually("nothing waits", async || desk.customers_waiting().await == 0).await;
+    assert_eq!(desk.customers_total("recorded").await, ids.len() as u64, "handed over once each");
 }
 
 /// Before int-api did the work, and after.
