@@ -29,6 +29,14 @@ use State::{Cold, Unprepared, Warm};
 const STATES: [State; 3] = [Warm, Cold, Unprepared];
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A database in which words are noted, and a pool of one connection to it.
+async fn notebook() -> (TestDatabase, World, Context) {
+    let database = TestDatabase::create();
+    database.execute("CREATE TABLE notes (n serial PRIMARY KEY, word text NOT NULL)").await;
+    let world = World::on(&database.url(), 1, "");
+    (database, world, Context::background("test", PATIENCE))
+}
+
 /// Notes `word`; `number` makes it a statement that nobody has seen, if it is new.
 async fn note(
     mut connection: &Connection,
@@ -47,10 +55,7 @@ async fn note(
 
 #[actix_web::test]
 async fn what_is_sent_together_runs_in_its_order() {
-    let database = TestDatabase::create();
-    database.execute("CREATE TABLE notes (n serial PRIMARY KEY, word text NOT NULL)").await;
-    let world = World::on(&database.url(), 1, "");
-    let context = Context::background("test", PATIENCE);
+    let (database, world, context) = notebook().await;
     let work = async |connection: &mut Connection| {
         note(connection, Warm, 0, "-").await?;
         let mut number = 0;
@@ -76,10 +81,7 @@ async fn what_is_sent_together_runs_in_its_order() {
 /// As the task queue tells the planner what it is to do, right before the statement that is planned.
 #[actix_web::test]
 async fn a_batch_of_simple_queries_that_stands_first_runs_first() {
-    let database = TestDatabase::create();
-    database.execute("CREATE TABLE notes (n serial PRIMARY KEY, word text NOT NULL)").await;
-    let world = World::on(&database.url(), 1, "");
-    let context = Context::background("test", PATIENCE);
+    let (database, world, context) = notebook().await;
     for (number, state) in STATES.into_iter().enumerate() {
         let work = async |connection: &mut Connection| {
             let mut first = &*connection;
@@ -96,10 +98,7 @@ async fn a_batch_of_simple_queries_that_stands_first_runs_first() {
 
 #[actix_web::test]
 async fn one_that_fails_takes_back_what_was_sent_behind_it() {
-    let database = TestDatabase::create();
-    database.execute("CREATE TABLE notes (n serial PRIMARY KEY, word text NOT NULL)").await;
-    let world = World::on(&database.url(), 1, "");
-    let context = Context::background("test", PATIENCE);
+    let (database, world, context) = notebook().await;
     for state in STATES {
         let work = async |connection: &mut Connection| {
             let refused = async |mut connection: &Connection| {

@@ -104,22 +104,13 @@ const CLOSE: &str = "WITH told AS (UPDATE deptrans.krt_pace SET \
          ELSE clock_timestamp() - make_interval(secs => $1) END, \
        counted_at = clock_timestamp(), longest_queue = GREATEST(longest_queue, \
          (SELECT count(*) FROM deptrans.status_queue WHERE due_at IS NOT NULL)) \
-     WHERE to_at IS NULL AND from_at < clock_timestamp() - make_interval(secs => $1) \
-     RETURNING longest_queue AS value";
-
-#[derive(QueryableByName)]
-struct Value {
-    #[diesel(sql_type = BigInt)]
-    #[allow(dead_code, reason = "that there is one says enough")]
-    value: i64,
-}
+     WHERE to_at IS NULL AND from_at < clock_timestamp() - make_interval(secs => $1)";
 
 /// KRT answered this instance: last so many seconds ago, and first again so many. Whether an outage
 /// ended by that.
 pub(super) async fn close(mut connection: &Connection, last: f64, first: f64) -> Result<bool> {
     let close = diesel::sql_query(CLOSE).bind::<Double, _>(last).bind::<Double, _>(first);
-    let closed: Option<Value> = close.prepared().get_result(&mut connection).await.optional()?;
-    Ok(closed.is_some())
+    Ok(close.prepared().execute(&mut connection).await? > 0)
 }
 
 const COUNT: &str = "UPDATE deptrans.krt_outages SET counted_at = clock_timestamp(), \
