@@ -16,6 +16,7 @@ use fleet::platform::tasks::{
 use fleet::platform::telemetry::metrics::Metrics;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
@@ -168,6 +169,30 @@ impl Instance {
             async { Ok(Outcome::Done) }
         });
         numbers
+    }
+
+    /// Registers a handler that notes a task's number when it begins and when it is done. Between,
+    /// it waits for one of the gate's permits, of which there are so many, or for the gate's end.
+    pub fn note_numbers_behind_a_gate<T: Task + Into<i64>>(
+        &self,
+        permits: usize,
+    ) -> (Arc<Semaphore>, Numbers, Numbers) {
+        let gate = Arc::new(Semaphore::new(permits));
+        let (begun, done) = (Numbers::default(), Numbers::default());
+        let (at_gate, at_begin, at_end) = (Arc::clone(&gate), begun.clone(), done.clone());
+        self.tasks.handle(move |running: Running<T>| {
+            let number = running.task.into();
+            let (gate, done) = (Arc::clone(&at_gate), at_end.clone());
+            at_begin.push(number);
+            async move {
+                if let Ok(permit) = gate.acquire().await {
+                    permit.forget();
+                }
+                done.push(number);
+                Ok(Outcome::Done)
+            }
+        });
+        (gate, begun, done)
     }
 
     /// Registers a handler that leaves a trace in the database, in the transaction that completes
