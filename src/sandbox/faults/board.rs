@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::super::STAND_INS;
 
@@ -39,6 +40,8 @@ pub(super) enum Kind {
     Answer,
     Delay,
     DelayAfterWork,
+    Hold,
+    HoldAfterWork,
     Hang,
     Close,
     CloseAfterWork,
@@ -88,11 +91,29 @@ pub(super) enum Faults {
     Several(Vec<Fault>),
 }
 
-type ByStandIn = BTreeMap<&'static str, Vec<Fault>>;
+/// The faults of a stand-in.
+struct Set {
+    left: Vec<Fault>,
+    /// Goes with them: whoever is held by one of them is let go.
+    hold: watch::Sender<()>,
+}
+
+/// A fault that strikes.
+pub(super) struct Strike {
+    pub(super) fault: Fault,
+    hold: watch::Receiver<()>,
+}
+
+impl Strike {
+    /// Waits until the faults of the stand-in are cleared or others are set.
+    pub(super) async fn let_go(&mut self) {
+        while self.hold.changed().await.is_ok() {}
+    }
+}
 
 /// The faults that are set for each stand-in.
 #[derive(Default)]
-pub(in super::super) struct Board(Mutex<ByStandIn>);
+pub(in super::super) struct Board(Mutex<BTreeMap<&'static str, Set>>);
 
 impl Board {
     pub(in super::super) fn set(
@@ -103,13 +124,12 @@ impl Board {
         let name = STAND_INS.iter().find(|name| **name == stand_in);
         let name = name.ok_or_else(|| format!("there is no stand-in `{stand_in}`"))?;
         let faults = if fault.is_array() { fault } else { json!([fault]) };
-        let faults: Vec<Fault> =
-            serde_json::from_value(faults).map_err(|error| error.to_string())?;
-        if faults.is_empty() || faults.len() > MOST {
+        let left: Vec<Fault> = serde_json::from_value(faults).map_err(|error| error.to_string())?;
+        if left.is_empty() || left.len() > MOST {
             return Err(format!("a list has 1 to {MOST} faults"));
         }
-        faults.iter().try_for_each(Fault::check)?;
-        self.lock().insert(name, faults);
+        left.iter().try_for_each(Fault::check)?;
+        self.lock().insert(name, Set { left, hold: watch::Sender::new(()) });
         Ok(())
     }
 
@@ -118,29 +138,27 @@ impl Board {
     }
 
     /// The fault that strikes a request of `path`, if one does.
-    pub(super) fn strike(&self, stand_in: &str, path: &str) -> Option<Fault> {
+    pub(super) fn strike(&self, stand_in: &str, path: &str) -> Option<Strike> {
         let mut board = self.lock();
-        let faults = board.get_mut(stand_in)?;
+        let set = board.get_mut(stand_in)?;
         let strikes =
             |fault: &Fault| fault.route.as_ref().is_none_or(|route| path.contains(route.as_str()));
-        let index = faults.iter().position(strikes)?;
-        let fault = faults.get_mut(index)?;
-        let struck = fault.clone();
+        let index = set.left.iter().position(strikes)?;
+        let fault = set.left.get_mut(index)?;
+        let strike = Strike { fault: fault.clone(), hold: set.hold.subscribe() };
         match &mut fault.times {
-            Some(1) => drop(faults.remove(index)),
+            Some(1) => drop(set.left.remove(index)),
             Some(times) => *times -= 1,
             None => {}
         }
-        if faults.is_empty() {
-            board.remove(stand_in);
-        }
-        Some(struck)
+        Some(strike)
     }
 
     pub(super) fn list(&self) -> BTreeMap<&'static str, Faults> {
         let board = self.lock();
-        let faults = board.iter().map(|(name, faults)| {
-            let faults = match faults.as_slice() {
+        let set = board.iter().filter(|(_, set)| !set.left.is_empty());
+        let faults = set.map(|(name, set)| {
+            let faults = match set.left.as_slice() {
                 [fault] => Faults::One(fault.clone()),
                 faults => Faults::Several(faults.to_vec()),
             };
@@ -149,13 +167,15 @@ impl Board {
         faults.collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, ByStandIn> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Set>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -169,6 +189,7 @@ mod tests {
             json!({"kind": "delay"}),
             json!({"kind": "delay", "ms": 600_001}),
             json!({"kind": "hang", "ms": 1}),
+            json!({"kind": "hold", "ms": 1}),
             json!({"kind": "close", "status": 500}),
             json!({"kind": "close", "times": 0}),
             json!({"kind": "close", "retry_after": 1}),
@@ -207,7 +228,7 @@ mod tests {
             {"kind": "hang", "route": "/info"},
         ]);
         board.set("int-api", faults).unwrap();
-        let kind = |path| board.strike("int-api", path).map(|fault| fault.kind);
+        let kind = |path| board.strike("int-api", path).map(|strike| strike.fault.kind);
         assert_eq!(kind("/int-api/v1/orders/info"), Some(Kind::Hang));
         assert_eq!(kind("/int-api/v1/orders/commit"), Some(Kind::CloseAfterWork));
         assert_eq!(kind("/int-api/v1/orders/commit"), Some(Kind::Answer));
@@ -215,5 +236,21 @@ mod tests {
         assert_eq!(kind("/int-api/v1/orders/info"), Some(Kind::Hang));
         board.clear("int-api");
         assert_eq!(kind("/int-api/v1/orders/info"), None);
+    }
+    #[tokio::test]
+    async fn who_is_held_is_let_go_when_the_faults_go() {
+        let board = Board::default();
+        let hold = json!({"kind": "hold", "times": 1});
+        for others in [None, Some(hold.clone())] {
+            board.set("personal", hold.clone()).unwrap();
+            let mut held = board.strike("personal", "/").unwrap();
+            assert!(board.strike("personal", "/").is_none());
+            assert!(held.let_go().now_or_never().is_none());
+            match others {
+                None => board.clear("personal"),
+                Some(others) => board.set("personal", others).unwrap(),
+            }
+            held.let_go().await;
+        }
     }
 }

@@ -11,6 +11,8 @@
 //! | `answer` (`status`, `body`, `retry_after`?) | that status with that JSON body | no |
 //! | `delay` (`ms`) | the answer, later | yes, after the delay, also if the client has gone |
 //! | `delay_after_work` (`ms`) | the same | yes, before the delay |
+//! | `hold` | the answer, when its faults are cleared or others are set | yes, then, also if the client has gone |
+//! | `hold_after_work` | the same | yes, before |
 //! | `hang` | nothing, for ever | no |
 //! | `close` | the connection ends (FIN) without a byte of an answer | no |
 //! | `close_after_work` | the same | yes |
@@ -42,7 +44,7 @@ use serde_json::json;
 
 pub(super) use self::board::Board;
 
-use self::board::{Fault, Kind};
+use self::board::{Fault, Kind, Strike};
 use super::{State, refuse};
 
 /// Long enough for what was written to leave before the connection is shut.
@@ -112,7 +114,7 @@ pub(super) async fn around(
     request.set_payload(Payload::from(body));
     match state.faults.strike(stand_in, request.path()) {
         None => next.call(request).await,
-        Some(fault) => suffer(&fault, request, next).await,
+        Some(strike) => suffer(strike, request, next).await,
     }
 }
 
@@ -124,12 +126,13 @@ fn route(stand_in: &str, request: &ServiceRequest) -> String {
 }
 
 async fn suffer(
-    fault: &Fault,
+    mut strike: Strike,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
     let connection = request.request().conn_data::<Connection>().cloned();
     let shut = move || connection.iter().for_each(Connection::shut);
+    let fault = &strike.fault;
     match fault.kind {
         Kind::Status | Kind::Answer => Ok(request.into_response(answer(fault))),
         Kind::Garbage => Ok(request.into_response(json_head().body("<html>not JSON</html>"))),
@@ -146,12 +149,13 @@ async fn suffer(
         }
         Kind::Delay => {
             let pause = fault.pause();
-            // A task of its own: it goes on when the client gives up and this future is dropped.
-            let work = actix_web::rt::spawn(async move {
-                sleep(pause).await;
-                next.call(request).await
-            });
-            work.await.map_err(actix_web::error::ErrorInternalServerError)?
+            work_after(async move { sleep(pause).await }, request, next).await
+        }
+        Kind::Hold => work_after(async move { strike.let_go().await }, request, next).await,
+        Kind::HoldAfterWork => {
+            let response = next.call(request).await?;
+            strike.let_go().await;
+            Ok(response)
         }
         Kind::DelayAfterWork => {
             let response = next.call(request).await?;
@@ -161,6 +165,19 @@ async fn suffer(
         Kind::Truncate => truncated(next.call(request).await?, shut).await,
         Kind::SlowBody => slowed(next.call(request).await?, fault.pause()).await,
     }
+}
+
+/// In a task of its own: it goes on when the client gives up and this future is dropped.
+async fn work_after(
+    wait: impl Future<Output = ()> + 'static,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> actix_web::Result<ServiceResponse<BoxBody>> {
+    let work = actix_web::rt::spawn(async move {
+        wait.await;
+        next.call(request).await
+    });
+    work.await.map_err(actix_web::error::ErrorInternalServerError)?
 }
 
 fn answer(fault: &Fault) -> HttpResponse {

@@ -23,7 +23,7 @@ async fn upsert_all(customers: &Customers, ids: &[String]) -> Vec<Value> {
 
 #[actix_web::test]
 async fn fifty_orders_of_one_customer_at_once_are_all_counted() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     let answers = upsert_all(&customers, &vec![phone_id(1); 50]).await;
     let mut counts: Vec<i64> =
         answers.iter().map(|answer| answer["orders_count"].as_i64().unwrap()).collect();
@@ -38,7 +38,7 @@ async fn fifty_orders_of_one_customer_at_once_are_all_counted() {
 
 #[actix_web::test]
 async fn orders_of_different_customers_at_once_get_each_its_own_answer() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     let ids: Vec<String> = (0..200).map(phone_id).collect();
     for (number, (answer, id)) in upsert_all(&customers, &ids).await.iter().zip(&ids).enumerate() {
         assert_eq!(answer["personal_phone_id"], id.as_str());
@@ -49,7 +49,7 @@ async fn orders_of_different_customers_at_once_get_each_its_own_answer() {
 
 #[actix_web::test]
 async fn orders_of_a_few_customers_at_once_neither_get_lost_nor_block_each_other() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     let ids: Vec<String> = (0..300).map(|number| phone_id(number * 7 % 5)).collect();
     upsert_all(&customers, &ids).await;
     for number in 0..5 {
@@ -59,7 +59,7 @@ async fn orders_of_a_few_customers_at_once_neither_get_lost_nor_block_each_other
 
 #[actix_web::test]
 async fn one_callers_impossible_order_is_not_its_neighbours_fault() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     // The next order of this one does not fit into its counter.
     let full = phone_id(0);
     customers.known([(full.clone(), "2026-01-01T00:00:00Z".to_owned())]).await;
@@ -83,7 +83,7 @@ async fn one_callers_impossible_order_is_not_its_neighbours_fault() {
 
 #[actix_web::test]
 async fn reads_and_writes_of_one_customer_at_once_all_answer() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     let id = customers.order(PARK, PHONE).await;
     let path = format!("customers/{id}");
     let work = (0..60).map(|number| {

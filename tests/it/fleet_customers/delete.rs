@@ -111,7 +111,7 @@ async fn a_delete_based_on_an_old_version_is_refused() {
 
 #[actix_web::test]
 async fn removing_and_replacing_an_item_at_once_never_wait_for_each_other_crosswise() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     let id = customers.order(PARK, PHONE).await;
     let path = format!("customers/{id}");
     let items = format!("{path}/favourite-locations");

@@ -143,7 +143,7 @@ async fn an_order_between_reading_and_editing_makes_the_edit_stale() {
 
 #[actix_web::test]
 async fn of_edits_based_on_the_same_version_one_wins() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     let path = full(&customers).await;
     let tag = customers.dispatcher.get(&path).await.etag().to_owned();
     let edits = (0..10).map(|number| {

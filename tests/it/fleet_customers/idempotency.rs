@@ -224,7 +224,7 @@ async fn a_call_that_ran_out_of_time_left_nothing_and_can_be_repeated() {
 
 #[actix_web::test]
 async fn of_fifty_calls_at_once_under_one_key_one_takes_effect() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     let id = customers.order(PARK, PHONE).await;
     let internal = keyed(&customers.internal, "order-1");
     let calls = (0..50).map(|_| internal.post(UPSERT, order(PARK, PHONE)));

@@ -129,7 +129,7 @@ pub(super) async fn a_customer_has_at_most_fifty(kind: Items) {
 }
 
 pub(super) async fn the_limit_holds_for_adds_at_the_same_time(kind: Items) {
-    let config = format!("{PATIENT}[fleet_customers]\n{} = 3", kind.setting);
+    let config = format!("[fleet_customers]\n{} = 3", kind.setting);
     let customers = Customers::with(&config).await;
     let id = customers.order(PARK, PHONE).await;
     let path = kind.of(&id);

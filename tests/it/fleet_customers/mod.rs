@@ -29,9 +29,6 @@ use crate::support::client::Caller;
 const DOMAIN: &str = "fleet-customers";
 const PARK: &str = "park-1";
 const OTHER_PARK: &str = "park-2";
-/// Correctness under contention is tried, not speed: a busy machine may take its time.
-const PATIENT: &str = "[database]\nacquire_timeout_ms = 15000\nlock_timeout_ms = 15000\n\
-     statement_timeout_ms = 15000\nlane_lock_timeout_ms = 15000\nlane_statement_timeout_ms = 15000\n[http]\ndefault_timeout_ms = 20000\n";
 const PHONE: &str = "+79990000001";
 
 /// The server, and callers of this domain.

@@ -88,7 +88,7 @@ async fn of_order_options_only_what_is_not_empty_is_stored() {
 
 #[actix_web::test]
 async fn new_parks_that_many_orders_name_at_once_are_numbered_once() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     // Parks that nobody knows yet, from many callers at once.
     let upserts = (0..60).map(|number| {
         let park = format!("new-park-{}", number % 4);

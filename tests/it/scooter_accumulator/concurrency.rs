@@ -6,8 +6,8 @@ use super::*;
 
 #[actix_web::test]
 async fn hundreds_of_bookings_of_one_cabinet_never_book_twice() {
-    let world = World::with(PATIENT).await;
-    let other = world.another(PATIENT).await;
+    let world = World::start().await;
+    let other = world.another("").await;
     world.filled("c", 40, &[90; 24]).await;
     let calls = (0..300).map(|number: i32| {
         let caller = if number % 2 == 0 { &world.backend } else { &other.backend };
@@ -43,8 +43,8 @@ async fn hundreds_of_bookings_of_one_cabinet_never_book_twice() {
 
 #[actix_web::test]
 async fn swaps_of_the_same_accumulators_happen_once() {
-    let world = World::with(PATIENT).await;
-    let other = world.another(PATIENT).await;
+    let world = World::start().await;
+    let other = world.another("").await;
     for number in 0..4 {
         world.accumulator(&format!("full-{number}"), 99, &contractor("t")).await;
         world.accumulator(&format!("flat-{number}"), 3, &scooter(&format!("s-{number}"))).await;
@@ -80,7 +80,7 @@ async fn swaps_of_the_same_accumulators_happen_once() {
 
 #[actix_web::test]
 async fn two_into_one_empty_scooter_are_one() {
-    let world = World::with(PATIENT).await;
+    let world = World::start().await;
     for round in 0..5 {
         let (one, two) = (format!("a-{round}"), format!("b-{round}"));
         for id in [&one, &two] {
@@ -98,8 +98,8 @@ async fn two_into_one_empty_scooter_are_one() {
 
 #[actix_web::test]
 async fn accumulators_that_people_move_crosswise_do_not_get_stuck() {
-    let world = World::with(PATIENT).await;
-    let other = world.another(PATIENT).await;
+    let world = World::start().await;
+    let other = world.another("").await;
     for id in ["c", "d", "e"] {
         world.filled(id, 6, &[90, 90]).await;
     }

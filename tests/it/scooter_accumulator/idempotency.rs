@@ -108,9 +108,9 @@ async fn a_refusal_is_not_remembered() {
 
 #[actix_web::test]
 async fn of_many_at_once_under_one_key_one_books() {
-    let world = World::with(PATIENT).await;
+    let world = World::start().await;
     world.filled("c", 6, &[90; 6]).await;
-    let other = world.another(PATIENT).await;
+    let other = world.another("").await;
     let calls = (0..40).map(|number| {
         let caller = keyed(if number % 2 == 0 { &world } else { &other }, "k");
         async move { caller.post("bookings", booking("c", "pickup", 1)).await }

@@ -21,10 +21,6 @@ use crate::support::client::{Caller, Reply};
 
 const DOMAIN: &str = "scooter-accumulator";
 
-/// Correctness under contention is tried, not speed: a busy machine may take its time.
-const PATIENT: &str = "[database]\nacquire_timeout_ms = 15000\nlock_timeout_ms = 15000\n\
-     statement_timeout_ms = 15000\n[http]\ndefault_timeout_ms = 20000\n";
-
 /// The server, and whoever calls it.
 struct World {
     app: TestApp,

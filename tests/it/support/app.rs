@@ -114,6 +114,11 @@ impl Builder {
     }
 }
 
+/// Keys of `[database]`. A busy machine may take its time: only tests of time-outs have short ones.
+pub const PATIENT: &str = "connect_timeout_ms = 10000\nacquire_timeout_ms = 15000\n\
+    statement_timeout_ms = 15000\nlock_timeout_ms = 15000\nlane_statement_timeout_ms = 15000\n\
+    lane_lock_timeout_ms = 15000\n";
+
 /// The section of a server that has no broker.
 const NO_BROKER: &str = "[mqtt]\nurl = 'mqtt://127.0.0.1:9'\n";
 
@@ -125,9 +130,10 @@ pub fn configuration(database: &str, sandbox: &Sandbox) -> String {
 /// The same of one that uses the broker of this section `[mqtt]`.
 pub fn configuration_at(database: &str, sandbox: &Sandbox, mqtt: &str) -> String {
     let mut text = format!(
-        "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndrain_ms = 0\ngrace_ms = 5000\n\
+        "[http]\nlisten = '127.0.0.1:0'\nworkers = 2\ndefault_timeout_ms = 20000\ndrain_ms = 0\n\
+         grace_ms = 5000\nfinish_ms = 10000\n\
          [telemetry]\nlog = 'warn'\n\
-         [database]\nurl = '{database}'\npool_size = 8\n\
+         [database]\nurl = '{database}'\npool_size = 8\n{PATIENT}\
          [kafka]\nbrokers = ''\n\
          {mqtt}\
          [secrets]\ntoken_key = '{TOKEN_KEY}'\n\
@@ -136,8 +142,12 @@ pub fn configuration_at(database: &str, sandbox: &Sandbox, mqtt: &str) -> String
     );
     for (name, stand_in) in UPSTREAMS {
         let base_url = sandbox.base_url(stand_in);
-        write!(text, "[upstreams.{name}]\nbase_url = '{base_url}'\ntoken = 'test-fleet'\n")
-            .expect("a text takes it");
+        write!(
+            text,
+            "[upstreams.{name}]\nbase_url = '{base_url}'\ntoken = 'test-fleet'\n\
+             connect_timeout_ms = 5000\ntimeout_ms = 10000\n"
+        )
+        .expect("a text takes it");
     }
     for (name, audiences) in CALLERS {
         let digest = Sha256::digest(name.as_bytes());

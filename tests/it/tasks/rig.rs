@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
+use crate::support::app::PATIENT;
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
 
@@ -121,7 +122,7 @@ pub struct Instance {
 
 impl Instance {
     pub fn at(url: &str, keys: &str) -> Self {
-        Self::of(&format!("[database]\nurl = '{url}'\npool_size = 4\n"), keys)
+        Self::of(&format!("[database]\nurl = '{url}'\npool_size = 4\n{PATIENT}"), keys)
     }
 
     pub fn of(database: &str, keys: &str) -> Self {

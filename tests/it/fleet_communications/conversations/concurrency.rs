@@ -6,7 +6,7 @@ use super::*;
 
 #[actix_web::test]
 async fn counters_are_exact_and_numbers_have_no_gaps() {
-    let world = World::with(PATIENT).await;
+    let world = World::start().await;
     let writers = (0..4).map(|writer| {
         let world = &world;
         async move {

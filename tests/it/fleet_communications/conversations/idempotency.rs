@@ -44,7 +44,7 @@ async fn drivers_of_a_park_do_not_share_their_keys() {
 
 #[actix_web::test]
 async fn of_many_at_once_under_one_key_one_is_written() {
-    let world = World::with(PATIENT).await;
+    let world = World::start().await;
     let driver = world.driver("d").header("Idempotency-Key", "k");
     let calls = (0..30).map(|_| driver.post("conversation/messages", json!({ "text": "1" })));
     let mut answers = Vec::new();

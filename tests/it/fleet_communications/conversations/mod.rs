@@ -20,9 +20,6 @@ use crate::support::app::TestApp;
 use crate::support::client::Caller;
 use crate::support::sse::Events;
 
-/// Correctness under contention is tried, not speed: a busy machine may take its time.
-const PATIENT: &str = "[database]\nacquire_timeout_ms = 15000\nlock_timeout_ms = 15000\n\
-     statement_timeout_ms = 15000\n[http]\ndefault_timeout_ms = 20000\n";
 const EVENTS: &str = "conversations/events";
 
 /// The server, and callers of this domain.

@@ -110,7 +110,7 @@ async fn old_events_are_removed_and_messages_stay() {
 async fn clients_that_come_back_again_and_again_see_every_event_once() {
     const WRITERS: usize = 4;
     const EACH: usize = 25;
-    let world = World::with(PATIENT).await;
+    let world = World::start().await;
     let began = world.events().await.last_id.unwrap();
     let writing = join_all((0..WRITERS).map(|writer| {
         let world = &world;

@@ -38,7 +38,7 @@ async fn fill(database: &TestDatabase, park: &str, driver: &str, count: i32, day
 }
 
 async fn serve(database: TestDatabase) -> World {
-    let app = TestApp::builder().domains(&[DOMAIN]).database(database).config(PATIENT).config(DAYS);
+    let app = TestApp::builder().domains(&[DOMAIN]).database(database).config(DAYS);
     World::of(app.start().await)
 }
 

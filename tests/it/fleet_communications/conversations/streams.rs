@@ -140,7 +140,7 @@ async fn open_streams_do_not_hold_up_the_end() {
 
 #[actix_web::test]
 async fn a_client_that_does_not_read_holds_nobody_up() {
-    let world = World::with(&format!("{PATIENT}write_timeout_ms = 600000\n")).await;
+    let world = World::with("[http]\nwrite_timeout_ms = 600000\n").await;
     let slow = world.events().await;
     let mut quick = world.events().await;
     // More than the buffers of both sides hold: 16 kB each.

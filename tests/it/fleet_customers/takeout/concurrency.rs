@@ -11,7 +11,7 @@ const SURVIVORS: &str = "SELECT count(*) FROM fleet_customers.customers c WHERE 
 
 #[actix_web::test]
 async fn an_erasure_waits_for_an_upsert_under_way_and_erases_what_it_wrote() {
-    let customers = Customers::with(&format!("{PATIENT}{HASTY}")).await;
+    let customers = Customers::with(HASTY).await;
     let database = customers.app.database();
     let id = phone_id(1);
     // The upsert has written its customer, not committed, and waits to store its answer.
@@ -43,7 +43,7 @@ async fn an_erasure_waits_for_an_upsert_under_way_and_erases_what_it_wrote() {
 
 #[actix_web::test]
 async fn an_upsert_that_begins_while_tombstones_are_set_sees_them() {
-    let customers = Customers::with(&format!("{PATIENT}{HASTY}")).await;
+    let customers = Customers::with(HASTY).await;
     let database = customers.app.database();
     let id = phone_id(1);
     // What the erasure does, held open between its lock and its commit.
@@ -73,7 +73,7 @@ async fn an_upsert_that_begins_while_tombstones_are_set_sees_them() {
 
 #[actix_web::test]
 async fn of_many_upserts_beside_erasures_none_survives_that_is_older() {
-    let customers = Customers::with(&format!("{PATIENT}{HASTY}")).await;
+    let customers = Customers::with(HASTY).await;
     let ids: Vec<String> = (0..8).map(phone_id).collect();
     let stop = Cell::new(false);
     let (stored, refused) = (Cell::new(0), Cell::new(0));

@@ -96,7 +96,7 @@ async fn the_same_request_again_changes_nothing_and_other_persons_under_its_id_a
 
 #[actix_web::test]
 async fn the_same_request_many_times_at_once_is_one() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     let id = phone_id(1);
     customers.person(&id, NAME, &[PARK, OTHER_PARK]).await;
     let ids = [id.as_str()];
@@ -149,7 +149,7 @@ async fn a_person_with_more_parks_than_a_batch_is_erased_whole() {
 
 #[actix_web::test]
 async fn two_erasures_of_one_person_at_once_count_each_row_once() {
-    let customers = Customers::with(&format!("{PATIENT}{HASTY}")).await;
+    let customers = Customers::with(HASTY).await;
     let ids: Vec<String> = (0..10).map(phone_id).collect();
     for (number, id) in ids.iter().enumerate() {
         customers.person(id, &format!("Имя {number}"), &[PARK, OTHER_PARK]).await;

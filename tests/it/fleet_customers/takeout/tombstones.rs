@@ -66,7 +66,7 @@ async fn an_order_placed_afterwards_makes_a_fresh_record() {
 
 #[actix_web::test]
 async fn one_batch_refuses_the_erased_and_takes_the_others() {
-    let customers = Customers::with(PATIENT).await;
+    let customers = Customers::start().await;
     let erased: Vec<String> = (0..20).map(phone_id).collect();
     let erased: Vec<&str> = erased.iter().map(String::as_str).collect();
     customers.erase("request-1", &erased).await;
