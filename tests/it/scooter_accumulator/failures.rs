@@ -5,8 +5,8 @@ use crate::support::database::TestDatabase;
 use crate::support::eventually;
 use crate::support::proxy::{Mode, Proxy, host_and_port};
 
-const IMPATIENT: &str = "[http]\ndefault_timeout_ms = 1500\n[database]\nconnect_timeout_ms = 1000\n\
-     acquire_timeout_ms = 300\nstatement_timeout_ms = 800\nlock_timeout_ms = 500\n";
+const IMPATIENT: &str = "[http]\ndefault_timeout_ms = 5000\n[database]\nconnect_timeout_ms = 3000\n\
+     acquire_timeout_ms = 3000\nstatement_timeout_ms = 3000\nlock_timeout_ms = 3000\n";
 
 /// Every route once.
 async fn every_route(backend: &Caller) -> Vec<Reply> {

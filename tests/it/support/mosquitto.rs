@@ -193,7 +193,7 @@ impl Drop for Mosquitto {
 pub fn section(url: &str) -> String {
     format!(
         "[mqtt]\nurl = '{url}'\nusername = '{SERVER}'\npassword = '{SERVER_PASSWORD}'\n\
-         keep_alive_ms = 2000\nconnect_timeout_ms = 2000\nreconnect_base_ms = 20\n\
+         keep_alive_ms = 5000\nconnect_timeout_ms = 5000\nreconnect_base_ms = 20\n\
          reconnect_max_ms = 200\n"
     )
 }

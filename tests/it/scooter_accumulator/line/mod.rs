@@ -27,7 +27,7 @@ use crate::support::mosquitto::Mosquitto;
 const CABINETS: [&str; 3] = ["cab-1", "cab-2", "cab-3"];
 
 /// Everything is quick; cabinets are asked only where a test wants it.
-const QUICK: &str = "[scooter_accumulator.commands]\nanswer_ms = 2000\nttl_ms = 2000\nsettle_ms = 60000\n\
+const QUICK: &str = "[scooter_accumulator.commands]\nanswer_ms = 5000\nttl_ms = 5000\nsettle_ms = 60000\n\
      pace_ms = 0\npoll_ms = 3600000\nask_again_ms = 200\noffline_after_ms = 3600000\n";
 
 /// A broker, a server, and cabinet `cab-1` with five cells: three full, two empty.

@@ -121,7 +121,7 @@ async fn an_answer_that_nobody_heard_is_found_out_by_the_next_process() {
     let mut crowd = Crowd::of(1).await;
     let booking = crowd.book().await;
     crowd.cabinet.set_faults(CabinetFaults { mute: true, ..CabinetFaults::default() });
-    let quick = crowd.last().header("X-Request-Timeout-Ms", "300");
+    let quick = crowd.last().header("X-Request-Timeout-Ms", "2500");
     execute(&quick, &booking, json!({})).await.problem(504, "cabinet_no_answer");
     drop(crowd.servers.remove(0));
     crowd.cabinet.set_faults(CabinetFaults::default());
@@ -249,7 +249,7 @@ async fn without_a_database_nothing_is_sent_to_any_cabinet() {
     let database = TestDatabase::create();
     let proxy = Proxy::start(host_and_port(&database.url()).1);
     let url = format!(
-        "[database]\nurl = '{}'\nconnect_timeout_ms = 500\nstatement_timeout_ms = 1000\n",
+        "[database]\nurl = '{}'\nconnect_timeout_ms = 3000\nstatement_timeout_ms = 3000\n",
         proxy.in_front_of(&database.url())
     );
     let rig = Rig::on(Some(database), &url).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Rig, cell, event, good, outcomes, technician};
 use crate::support::eventually;
 
-const SOON: &str = "[scooter_accumulator.commands]\nsettle_ms = 3000\n";
+const SOON: &str = "[scooter_accumulator.commands]\nsettle_ms = 8000\n";
 
 fn carried(id: &str) -> Accumulator {
     Accumulator { id: id.to_owned(), charge: 10.0 }
