@@ -191,7 +191,7 @@ async fn a_transient_refusal_is_a_fault() {
 async fn a_slow_commit_lands_after_its_client_gave_up() {
     let plain = plain();
     let id = drafted(&plain, "t").await;
-    plain.sandbox.set_fault("int-api", json!({"kind": "delay", "ms": 2_000, "times": 1})).unwrap();
+    plain.sandbox.set_fault("int-api", json!({"kind": "hold"})).unwrap();
     let order = json!({"park_id": PARK, "order_id": id});
     let has_arrived = async || plain.sandbox.last_request("int-api", "commit").is_some();
     tokio::select! {
@@ -199,6 +199,7 @@ async fn a_slow_commit_lands_after_its_client_gave_up() {
         () = eventually("the commit arrives", has_arrived) => {}
     }
     assert_eq!(plain.sandbox.orders(PARK)[0].status, "draft");
+    plain.sandbox.clear_fault("int-api");
     let is_committed = async || plain.sandbox.orders(PARK)[0].status == "committed";
     eventually("the order is committed", is_committed).await;
 }

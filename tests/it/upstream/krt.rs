@@ -9,6 +9,7 @@ use fleet::sandbox::{Sandbox, SandboxLicense};
 use fleet::upstreams::krt::{
     Krt, KrtError, KrtPaths, Line, Match, Outcome, Report, Shift, ShiftStatus,
 };
+use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::json;
@@ -16,6 +17,7 @@ use serde_json::json;
 use super::plain::Plain;
 use super::{ctx, settings};
 use crate::support::app::start_sandbox;
+use crate::support::eventually;
 
 struct Rig {
     sandbox: Sandbox,
@@ -279,12 +281,16 @@ async fn the_regulator_is_steered_over_http_too() {
 }
 
 #[actix_web::test]
-async fn calls_in_flight_are_seen_while_they_are_slow() {
+async fn calls_in_flight_are_seen_while_they_are_held() {
     let rig = rig().await;
-    let slow = json!({"kind": "delay_after_work", "ms": 300});
-    rig.sandbox.set_fault("krt", slow).unwrap();
+    rig.sandbox.set_fault("krt", json!({"kind": "hold_after_work"})).unwrap();
     let reports: Vec<_> = (0..4).map(|n| report(n, Line::OnLine, &format!("s-{n}"))).collect();
-    let sent = futures_util::future::join_all(reports.iter().map(|report| rig.report(report)));
-    assert!(sent.await.iter().all(Result::is_ok));
+    let sent = join_all(reports.iter().map(|report| rig.report(report)));
+    let seen = async {
+        eventually("four are under way", async || rig.sandbox.most_in_flight("krt") == 4).await;
+        rig.sandbox.clear_fault("krt");
+    };
+    let (sent, ()) = join(sent, seen).await;
+    assert!(sent.iter().all(Result::is_ok));
     assert_eq!(rig.sandbox.most_in_flight("krt"), 4);
 }
