@@ -1,7 +1,7 @@
 //! The shared pool, and transactions on it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use deadpool::managed::{Object, PoolError as DeadpoolError, QueueMode, TimeoutType, Timeouts};
 use diesel_async::pooled_connection::deadpool::Pool;
@@ -185,12 +185,14 @@ impl Database {
         outcome
     }
 
-    /// Asks the database whether it answers.
+    /// Asks the database whether it answers. Half of the time is for the answer: who waited in vain for a
+    /// connection knows nothing of the database, and is told `overloaded`.
     ///
     /// # Errors
     /// As [`Database::transaction`].
     pub async fn ping(&self, deadline: Deadline) -> Result<()> {
-        let mut lease = self.lease(deadline).await?;
+        let patience = self.0.settings.acquire_timeout().min(deadline.remaining() / 2);
+        let mut lease = self.lease_within(deadline, patience).await?;
         let asked = diesel::sql_query("SELECT 1").execute(lease.connection()?);
         let answer = deadline.run(asked).await?;
         lease.give_back();
@@ -235,19 +237,23 @@ impl Database {
     }
 
     async fn lease(&self, deadline: Deadline) -> Result<Lease<'_>> {
+        self.lease_within(deadline, self.0.settings.acquire_timeout()).await
+    }
+
+    /// Waits for a connection to come free for no longer than `patience`.
+    async fn lease_within(&self, deadline: Deadline, patience: Duration) -> Result<Lease<'_>> {
         let metrics = &self.0.metrics;
         let started = Instant::now();
         let (place, object) = {
             let _waiting = metrics.waiting_one();
-            let place = deadline.run(self.place()).await??;
+            let place = deadline.run(self.place(patience)).await??;
             (place, deadline.run(self.0.pool.get()).await?.map_err(from_pool)?)
         };
         metrics.acquire.observe(started.elapsed().as_secs_f64());
         Ok(Lease { object: Some(object), abandoned: &self.0.abandoned, _place: place })
     }
 
-    async fn place(&self) -> Result<Place<'_>> {
-        let patience = self.0.settings.acquire_timeout();
+    async fn place(&self, patience: Duration) -> Result<Place<'_>> {
         match tokio::time::timeout(patience, self.1.place()).await {
             Ok(Some(place)) => Ok(place),
             Ok(None) => Err(unavailable("the pool was closed")),
@@ -278,7 +284,7 @@ fn from_pool(error: DeadpoolError<diesel_async::pooled_connection::PoolError>) -
 
 fn overloaded() -> Error {
     let detail = "No database connection came free in time; try again soon.";
-    Error::unavailable("overloaded", detail).with_retry_after(std::time::Duration::from_secs(1))
+    Error::unavailable("overloaded", detail).with_retry_after(Duration::from_secs(1))
 }
 
 /// A pooled connection that is closed, not given back, when its user is dropped in mid-statement: back

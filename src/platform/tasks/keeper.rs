@@ -197,8 +197,7 @@ struct Keeper {
     inner: Arc<Inner>,
     rescue: Turn,
     sample: Turn,
-    /// When each queue may be looked at from its very start again.
-    full_looks: BTreeMap<&'static str, Instant>,
+    full_looks: BTreeMap<&'static str, FullLook>,
 }
 
 impl Keeper {
@@ -289,22 +288,28 @@ impl Keeper {
     /// Finds where claims begin: from the very start when that may be afforded, else from where they
     /// begin now.
     async fn look(&mut self, queue: &Queue) -> Result<()> {
-        let full = self.full_looks.get(queue.name).is_none_or(|at| *at <= Instant::now());
+        let last = self.full_looks.get(queue.name).copied();
+        let full = last.is_none_or(|last| last.next <= Instant::now());
         let before = queue.fronts.in_use();
         let from: Tags = if full { [0; PRIORITIES] } else { before };
         let kinds = queue.kinds();
-        let started = Instant::now();
+        let mut took = Duration::ZERO;
         let found: Vec<Front> = self
             .step(async |mut connection| {
+                let started = Instant::now();
                 let front = diesel::sql_query(FRONT)
                     .bind::<Text, _>(queue.name)
                     .bind::<Array<Text>, _>(&kinds)
                     .bind::<Array<BigInt>, _>(from.as_slice());
-                front.prepared().load(&mut connection).await
+                let found = front.prepared().load(&mut connection).await;
+                took = started.elapsed();
+                found
             })
             .await?;
         if full {
-            self.full_looks.insert(queue.name, Instant::now() + started.elapsed() * SHARE);
+            let usual = last.map_or(took, |last| last.took.min(took));
+            self.full_looks
+                .insert(queue.name, FullLook { took, next: Instant::now() + usual * SHARE });
         }
         let found: Vec<i64> = found.into_iter().map(|front| front.tag).collect();
         let Ok(found) = Tags::try_from(found) else { return Ok(()) };
@@ -345,6 +350,15 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// A look at a queue from its very start.
+#[derive(Clone, Copy)]
+struct FullLook {
+    took: Duration,
+    /// When there may be another. Of the last two looks the quicker one counts: one that PostgreSQL kept
+    /// waiting for a second would put the next off for minutes, and with it what is found by no other.
+    next: Instant,
 }
 
 /// Where claims begin: a queue, a priority and a tag in each place.

@@ -31,8 +31,7 @@ const TECHNICIANS: usize = 4;
 const FOR: Duration = Duration::from_secs(8);
 /// An expiry is read to the millisecond, and a clock takes a moment to be looked at.
 const BLINK: SignedDuration = SignedDuration::from_millis(5);
-/// As [`SETTINGS`] say.
-const TTL_MS: i64 = 700;
+/// Commands are good for little longer than an answer takes.
 const SETTINGS: &str = "[scooter_accumulator.commands]\nanswer_ms = 700\nttl_ms = 700\nsettle_ms = 3000\n\
      pace_ms = 0\npoll_ms = 2000\nask_again_ms = 200\noffline_after_ms = 600000\n";
 
@@ -56,12 +55,16 @@ pub struct Site {
     executed: Shared<u64>,
 }
 
+/// Technicians who act when doors open.
+pub fn quick() -> Habit {
+    Habit { acts: true, after_ms: 30, ..Habit::default() }
+}
+
 impl Site {
     /// So many processes, cabinets that have told what they have, and technicians who act when doors
     /// open.
     pub async fn of(processes: usize) -> Self {
-        let habit = Habit { acts: true, after_ms: 30, ..Habit::default() };
-        Self::with(processes, SETTINGS, habit).await
+        Self::with(processes, SETTINGS, quick()).await
     }
 
     /// The same with other settings and technicians.
@@ -327,8 +330,8 @@ impl Site {
     }
 
     /// No command is good for longer than it was meant to be, by a right clock.
-    pub fn assert_expiries(&self) {
-        let latest = Timestamp::now() + SignedDuration::from_millis(TTL_MS) + BLINK;
+    pub fn assert_expiries(&self, ttl_ms: i64) {
+        let latest = Timestamp::now() + SignedDuration::from_millis(ttl_ms) + BLINK;
         for command in self.cabinets.iter().flat_map(Cabinet::commands) {
             let expires_at: Timestamp = command["expires_at"].as_str().unwrap().parse().unwrap();
             assert!(expires_at <= latest, "{command} is good after {latest}");

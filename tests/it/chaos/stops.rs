@@ -3,19 +3,23 @@
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
+use serde_json::json;
 
 use super::rig::{Crowd, LEASE, Mailing, Run, drivers, seeds, slow_feeds, until};
 
 /// From SIGTERM to the end.
 const EXIT: Duration = Duration::from_secs(15);
 
-/// Orders mailings, one a park, until both processes have one.
-async fn occupy(crowd: &Crowd, mailings: &mut Vec<Mailing>) {
+/// Orders mailings, one a park, until both processes have one. From then on feeds takes so many
+/// milliseconds for each chunk.
+async fn occupy(crowd: &Crowd, mailings: &mut Vec<Mailing>, chunk_ms: u64) {
+    crowd.sandbox.set_fault("feeds", json!({"kind": "hold_after_work"})).unwrap();
     for _ in 0..3 {
         let park = format!("park-{}", mailings.len() + 1);
         mailings.push(crowd.order(&park, drivers() / 2).await);
     }
     until("both work", async || crowd.running().await == 2).await;
+    slow_feeds(&crowd.sandbox, chunk_ms);
 }
 
 /// What the database says of mailings, all of it.
@@ -32,29 +36,29 @@ async fn a_worker_that_was_overtaken_changes_nothing_when_it_goes_on() {
     for seed in seeds() {
         let mut run = Run::of("3 SIGSTOP", seed);
         let crowd = Crowd::of(2, &[]).await;
-        slow_feeds(&crowd.sandbox, 150);
         let mut mailings = Vec::new();
-        occupy(&crowd, &mut mailings).await;
+        occupy(&crowd, &mut mailings, 150).await;
         let victim = &crowd.servers[run.random.random_range(0..2)];
         // Stopped between two tasks, or inside a transaction (which holds its task until the
         // database ends the session), it is not overtaken: then at another moment.
         let mut stops = 0;
         loop {
             run.pause(0, 300).await;
+            let before = crowd.rescues().await;
             victim.signal("STOP");
             stops += 1;
             let started = Instant::now();
-            while crowd.rescues().await == 0 && started.elapsed() < 3 * LEASE {
+            while crowd.rescues().await == before && started.elapsed() < 3 * LEASE {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            if crowd.rescues().await > 0 {
+            if crowd.rescues().await > before {
                 break;
             }
             assert!(stops < 10, "its task was not taken over in {stops} stops");
             victim.signal("CONT");
             // Meanwhile the other may have done everything.
             if crowd.running().await < 2 {
-                occupy(&crowd, &mut mailings).await;
+                occupy(&crowd, &mut mailings, 150).await;
             }
         }
         let counts = crowd.outcome(&mailings).await;
@@ -77,7 +81,8 @@ async fn a_process_that_is_told_to_stop_hands_its_work_back() {
     for seed in seeds() {
         let mut run = Run::of("5 SIGTERM", seed);
         let stop = [("FLEET__TASKS__STOP_MS", "300")];
-        let mut crowd = Crowd::of(1, &stop).await;
+        // It may stand still without its task being taken.
+        let mut crowd = Crowd::of(1, &[stop[0], ("FLEET__TASKS__LEASE_MS", "30000")]).await;
         // A batch takes longer than the process may go on.
         slow_feeds(&crowd.sandbox, 3_000);
         let mailing = crowd.order("park-1", drivers()).await;

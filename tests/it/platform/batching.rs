@@ -15,6 +15,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use tokio::runtime::Runtime;
 
+use crate::support::app::PATIENT;
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
 use crate::support::proxy::{Mode, Proxy, host_and_port};
@@ -30,7 +31,10 @@ struct Quotient {
     quotient: i64,
 }
 
-/// Divides 1000 by each input, after 50 ms; 0 makes the whole statement fail.
+/// Divides 1000 by each input, after 50 ms, or with this one after 3 s; 0 makes the whole statement fail.
+const SLOW: i64 = 999;
+
+/// See [`SLOW`].
 struct Divide;
 
 impl BatchedStatement for Divide {
@@ -50,7 +54,7 @@ impl BatchedStatement for Divide {
 
     async fn run(mut connection: &Connection, inputs: &[i64]) -> QueryResult<Vec<i64>> {
         BATCHES.with_borrow_mut(|batches| batches.push(inputs.to_vec()));
-        let sql = "SELECT 1000 / input AS quotient FROM pg_sleep(0.05), \
+        let sql = "SELECT 1000 / input AS quotient FROM pg_sleep(CASE WHEN 999 = ANY($1) THEN 3 ELSE 0.05 END), \
              UNNEST($1) WITH ORDINALITY AS i(input, place) ORDER BY place";
         let query = diesel::sql_query(sql).bind::<Array<BigInt>, _>(inputs);
         let rows: Vec<Quotient> = query.load(&mut connection).await?;
@@ -71,9 +75,7 @@ impl Trial {
     }
 
     fn at(url: &str, test: TestDatabase) -> Self {
-        let text = format!(
-            "[database]\nurl = '{url}'\nconnect_timeout_ms = 5000\nlane_statement_timeout_ms = 1000\n"
-        );
+        let text = format!("[database]\nurl = '{url}'\n{PATIENT}");
         let source = ConfigSource::texts(vec![text]);
         let settings = ConfigSource::load(&source).unwrap().section("database").unwrap();
         let runtime = Runtime::new().unwrap();
@@ -167,15 +169,15 @@ async fn a_caller_that_has_left_is_not_run() {
     batches();
     let patience = Duration::from_secs(20);
     let others = async {
-        // The first is under way for 50 ms: the second leaves before it is over.
+        // The second leaves before the first is over.
         eventually("the first is under way", async || BATCHES.with_borrow(|all| all.len() == 1))
             .await;
         tokio::join!(trial.divide(2, Duration::from_millis(1)), trial.divide(3, patience))
     };
-    let (first, (second, third)) = tokio::join!(trial.divide(1, patience), others);
-    assert_eq!((first, third), (Ok(1000), Ok(333)));
+    let (first, (second, third)) = tokio::join!(trial.divide(SLOW, patience), others);
+    assert_eq!((first, third), (Ok(1), Ok(333)));
     assert_eq!(second, Err("deadline_exceeded".to_owned()));
-    assert_eq!(batches(), [[1], [3]]);
+    assert_eq!(batches(), [[SLOW], [3]]);
 }
 
 #[actix_web::test]

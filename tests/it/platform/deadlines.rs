@@ -82,7 +82,7 @@ async fn a_wait_for_a_locked_row_ends_with_the_callers_patience_in_postgresql_to
     let lock = other.transaction().await.unwrap();
     lock.execute("SELECT 1 FROM fleet_customers.customers FOR UPDATE", &[]).await.unwrap();
     for _ in 0..2 {
-        let edits = within(1500, &dispatcher, async |caller| caller.put(&path, edit()).await);
+        let edits = within(5000, &dispatcher, async |caller| caller.put(&path, edit()).await);
         let seen = eventually("PostgreSQL waits for the row", async || {
             app.database().count(AT_WORK).await > 0
         });

@@ -191,7 +191,7 @@ on_each_broker! {
     async fn a_stop_finishes_the_batch_under_way(kafka: Kafka) {
         fill(&kafka, 0, 10);
         let recorder = Recorder { holds: true.into(), ..Recorder::default() };
-        let reader = Reader::start(&kafka, "[kafka]\nbatch_linger_ms = 500", recorder);
+        let reader = Reader::start(&kafka, "[kafka]\nbatch_linger_ms = 500\nstop_ms = 15000", recorder);
         eventually("a batch is under way", async || reader.recorder.attempts() == 1).await;
         reader.consumer.stop();
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -55,12 +55,11 @@ async fn in_flight(server: &Server, count: usize) {
 #[actix_web::test]
 async fn at_sigterm_readiness_goes_first_and_running_requests_are_served() {
     let world = World::make();
-    let config = world
-        .config("drain_ms = 3000\ngrace_ms = 5000\ndefault_timeout_ms = 20000\n")
-        .replacen("drain_ms = 0\n", "", 1);
+    let config =
+        world.config("drain_ms = 8000\ngrace_ms = 5000\n").replacen("drain_ms = 0\n", "", 1);
     let mut server =
         Server::start(&config, &[("FLEET__UPSTREAMS__PERSONAL__TIMEOUT_MS", "20000")]).await;
-    let fault = json!({"kind": "delay", "ms": 4000, "route": "/phones/find"});
+    let fault = json!({"kind": "delay", "ms": 9000, "route": "/phones/find"});
     world.sandbox.set_fault("personal", fault).unwrap();
     let caller = dispatcher(&server);
     let slow = caller.post("customers/find-by-phone", json!({"phone": "+79990000001"}));
@@ -76,14 +75,14 @@ async fn at_sigterm_readiness_goes_first_and_running_requests_are_served() {
         // Balancers have not noticed yet: what they send is still served.
         dispatcher(&server).get("customers").await.expect(200);
         assert_eq!(server.anonymous().get("livez").await.status, 200);
-        assert!(signalled.elapsed() < Duration::from_secs(3), "{:?}", signalled.elapsed());
+        assert!(signalled.elapsed() < Duration::from_secs(8), "{:?}", signalled.elapsed());
         signalled
     };
     let (reply, signalled) = join(slow, stop).await;
     reply.problem(404, "customer_not_found");
     let ended = server.wait(PATIENCE).await.expect("it ends");
     assert_eq!(ended.code(), Some(0), "{}", server.output());
-    assert!(signalled.elapsed() < Duration::from_secs(8) + SLACK, "{:?}", signalled.elapsed());
+    assert!(signalled.elapsed() < Duration::from_secs(13) + SLACK, "{:?}", signalled.elapsed());
     let refused = server.anonymous().try_send(Method::GET, "livez", None).await;
     assert!(refused.is_err(), "nobody listens any more");
 }
@@ -91,7 +90,7 @@ async fn at_sigterm_readiness_goes_first_and_running_requests_are_served() {
 #[actix_web::test]
 async fn a_request_that_outlasts_the_grace_is_cut_and_the_process_ends() {
     let world = World::make();
-    let config = world.config("grace_ms = 1000\ndefault_timeout_ms = 30000\n");
+    let config = world.config("grace_ms = 1000\n");
     let mut server =
         Server::start(&config, &[("FLEET__UPSTREAMS__PERSONAL__TIMEOUT_MS", "60000")]).await;
     world.sandbox.set_fault("personal", json!({"kind": "hang"})).unwrap();
@@ -125,7 +124,7 @@ async fn idle_connections_and_silent_ones_do_not_hold_the_end_up() {
     server.signal("INT");
     let ended = server.wait(PATIENCE).await.expect("it ends");
     assert_eq!(ended.code(), Some(0), "{}", server.output());
-    assert!(signalled.elapsed() < SLACK, "{:?}", signalled.elapsed());
+    assert!(signalled.elapsed() < 2 * SLACK, "{:?}", signalled.elapsed());
     drop(silent);
 }
 
@@ -139,13 +138,13 @@ async fn a_process_without_its_database_stops_in_time_too() {
     server.signal("TERM");
     let ended = server.wait(PATIENCE).await.expect("it ends");
     assert_eq!(ended.code(), Some(0), "{}", server.output());
-    assert!(signalled.elapsed() < SLACK, "{:?}", signalled.elapsed());
+    assert!(signalled.elapsed() < 2 * SLACK, "{:?}", signalled.elapsed());
 }
 
 #[actix_web::test]
 async fn calls_repeated_with_their_keys_after_a_kill_take_effect_once_each() {
     const PASSENGERS: usize = 5;
-    const KEYS: usize = 200;
+    const KEYS: usize = 1_000;
     let world = World::make();
     let config = world.config("grace_ms = 5000\n");
     let mut server = Server::start(&config, &[]).await;
@@ -161,7 +160,7 @@ async fn calls_repeated_with_their_keys_after_a_kill_take_effect_once_each() {
     let caller = internal(&server);
     let storm = join_all((0..KEYS).map(|key| call(&caller, key)));
     let kill = async {
-        eventually("some were answered", async || answered.get() > KEYS / 10).await;
+        eventually("some were answered", async || answered.get() > KEYS / 20).await;
         server.signal("KILL");
     };
     let (storm, ()) = join(storm, kill).await;

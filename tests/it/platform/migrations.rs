@@ -12,7 +12,7 @@ use fleet::platform::telemetry::metrics::Metrics;
 use fleet::wiring;
 use tokio::runtime::Runtime;
 
-use crate::support::app::{configuration, start_sandbox};
+use crate::support::app::{PATIENT, configuration, start_sandbox};
 use crate::support::database::TestDatabase;
 use crate::support::process::{Ended, run};
 
@@ -60,7 +60,8 @@ async fn snapshot(database: &TestDatabase, schema: &str) -> Vec<String> {
 }
 
 fn open(url: &str, runtime: &Runtime) -> Database {
-    let config = ConfigSource::texts(vec![format!("[database]\nurl = '{url}'")]).load().unwrap();
+    let config =
+        ConfigSource::texts(vec![format!("[database]\nurl = '{url}'\n{PATIENT}")]).load().unwrap();
     let settings = config.section("database").unwrap();
     Database::new(settings, &Metrics::default(), runtime.handle().clone()).unwrap()
 }

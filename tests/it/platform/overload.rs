@@ -16,7 +16,7 @@ async fn requests_beyond_the_limit_are_shed_and_the_accepted_ones_served() {
     let config = "[http]\nmax_in_flight = 4\ndefault_timeout_ms = 20000\n\
          [upstreams.personal]\ntimeout_ms = 20000\n";
     let app = TestApp::builder().config(config).start().await;
-    app.fault("personal", json!({"kind": "delay", "ms": 6000, "route": "/phones/find"}));
+    app.fault("personal", json!({"kind": "delay", "ms": 15000, "route": "/phones/find"}));
     let dispatcher = app.dispatcher(DOMAIN, PARK);
     let find =
         async || dispatcher.post("customers/find-by-phone", json!({"phone": "+79990000001"})).await;
@@ -40,7 +40,7 @@ async fn requests_beyond_the_limit_are_shed_and_the_accepted_ones_served() {
             let reply = app.anonymous().get(path).await;
             assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         }
-        assert!(started.elapsed() < STALL, "{:?}", started.elapsed());
+        assert!(started.elapsed() < 2 * STALL, "{:?}", started.elapsed());
     };
     let (accepted, ()) = join(accepted, meanwhile).await;
     for reply in accepted {
@@ -79,7 +79,7 @@ async fn callers_whose_connection_is_reset_give_their_places_back_at_once() {
 #[actix_web::test]
 async fn an_exhausted_pool_sheds_and_recovers() {
     let config = "[http]\ndefault_timeout_ms = 20000\n[database]\npool_size = 2\n\
-         acquire_timeout_ms = 200\nlock_timeout_ms = 15000\n";
+         acquire_timeout_ms = 3000\nlock_timeout_ms = 15000\n";
     let app = TestApp::builder().config(config).start().await;
     let dispatcher = app.dispatcher(DOMAIN, PARK);
     for number in 0..2 {
@@ -105,7 +105,7 @@ async fn an_exhausted_pool_sheds_and_recovers() {
             reply.problem(503, "overloaded");
             assert_eq!(reply.header("retry-after"), "1");
         }
-        let waited = Duration::from_millis(200);
+        let waited = Duration::from_millis(3000);
         assert!(took >= waited && took < waited + STALL, "{took:?}");
         let ready = app.anonymous().get("readyz").await.expect(200);
         let rows = ready["dependencies"].as_array().unwrap();

@@ -218,6 +218,7 @@ async fn forward(
             _ => usize::MAX,
         };
         match mode {
+            Mode::Close => return End::Cut,
             Mode::Delay(pause) => sleep(pause).await,
             Mode::BlackHole => {
                 let passes = modes.wait_for(|mode| *mode != Mode::BlackHole).await;

@@ -73,10 +73,13 @@ async fn a_task_runs_when_its_time_has_come() {
     let numbers = instance.note_numbers::<Note>();
     let later = |seconds| Timestamp::now() + SignedDuration::from_secs(seconds);
     instance.enqueue(note(1).run_at(later(3600))).await.unwrap();
-    instance.enqueue(note(2).run_at(later(1))).await.unwrap();
+    instance.enqueue(note(2).run_at(later(3600))).await.unwrap();
     instance.enqueue(note(3).run_at(later(-3600))).await.unwrap();
     numbers.reach(1).await;
     assert_eq!(numbers.all(), [3]);
+    let soon = "UPDATE task_queue.tasks SET run_at = clock_timestamp() + interval '1 second' \
+         WHERE payload ->> 'number' = '2'";
+    world.test.execute(soon).await;
     numbers.reach(2).await;
     assert_eq!(numbers.all(), [3, 2]);
     let early =

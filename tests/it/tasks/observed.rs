@@ -16,17 +16,21 @@ async fn no_more_tasks_of_a_queue_run_at_once_than_it_may() {
     let world = World::make().await;
     let instance = world.instance_with("concurrency = 50\nthreads = 2\nqueues = { notes = 3 }\n");
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (running, seen) = (Arc::clone(&now), Arc::clone(&most));
+    let gate = Arc::new(Semaphore::new(0));
+    let (running, seen, wait) = (Arc::clone(&now), Arc::clone(&most), Arc::clone(&gate));
     instance.tasks.handle(move |_: Running<Note>| {
-        let (running, seen) = (Arc::clone(&running), Arc::clone(&seen));
+        let (running, seen, wait) = (Arc::clone(&running), Arc::clone(&seen), Arc::clone(&wait));
         async move {
             seen.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let _ = wait.acquire().await;
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             running.fetch_sub(1, Ordering::SeqCst);
             Ok(Outcome::Done)
         }
     });
     instance.enqueue_all(&(0..60).map(note).collect::<Vec<_>>()).await;
+    eventually("each of its places is taken", async || now.load(Ordering::SeqCst) == 3).await;
+    gate.close();
     world.drained().await;
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
@@ -63,11 +67,11 @@ async fn depth_and_age_are_measured() {
     let depth = |state: &str| {
         second.metric(&format!("task_queue_depth{{queue=\"notes\",state=\"{state}\"}}"))
     };
-    eventually("it is measured", async || depth("ready") == 4).await;
-    assert_eq!((depth("scheduled"), depth("dead")), (1, 1));
+    let depths = async || ["ready", "scheduled", "dead"].map(depth) == [4, 1, 1];
+    eventually("it is measured", depths).await;
     assert_eq!(instance.metric("tasks_running{queue=\"notes\"}"), 1);
-    let oldest = second.metric("task_queue_oldest_ready_seconds{queue=\"notes\"}");
-    assert!((90..300).contains(&oldest), "{oldest}");
+    let oldest = || second.metric("task_queue_oldest_ready_seconds{queue=\"notes\"}");
+    eventually("its age too", async || (90..300).contains(&oldest())).await;
     gate.add_permits(100);
     entered.reach(5).await;
     let running = "tasks_running{queue=\"notes\"}";

@@ -37,8 +37,10 @@ async fn failures_are_tried_again_with_growing_pauses_until_the_task_is_dead() {
     assert_eq!(dead[0].attempt, 4);
     assert_eq!(dead[0].error_code.as_deref(), Some("some_trouble"));
     assert_eq!(dead[0].error.as_deref(), Some("a\u{fffd}b"));
-    assert_eq!(instance.metric("task_attempts_total{kind=\"stubborn\",outcome=\"failed\"}"), 3);
-    assert_eq!(instance.metric("task_attempts_total{kind=\"stubborn\",outcome=\"dead\"}"), 1);
+    let counted = |outcome: &str| {
+        instance.metric(&format!("task_attempts_total{{kind=\"stubborn\",outcome=\"{outcome}\"}}"))
+    };
+    eventually("all are counted", async || (counted("failed"), counted("dead")) == (3, 1)).await;
     assert!(!world.test.dump().await.contains("+79990000001"), "the cause is not stored");
     instance.enqueue(note(1)).await.unwrap();
     notes.reach(1).await;

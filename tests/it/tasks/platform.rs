@@ -11,6 +11,7 @@ use fleet::platform::telemetry::metrics::Metrics;
 use tokio::runtime::Runtime;
 
 use super::rig::{Note, Numbers, World, context, note};
+use crate::support::app::PATIENT;
 
 fn platform(
     text: String,
@@ -30,7 +31,7 @@ fn platform(
 async fn the_domains_of_a_process_share_one_queue() {
     let world = World::make().await;
     let (runtime, shared) = (Runtime::new().unwrap(), Arc::new(Shared::default()));
-    let text = format!("[database]\nurl = '{}'\npool_size = 4\n", world.test.url());
+    let text = format!("[database]\nurl = '{}'\npool_size = 4\n{PATIENT}", world.test.url());
     let (platform, trigger) = platform(text, &runtime, &shared);
     let numbers = Numbers::default();
     let noted = numbers.clone();

@@ -17,7 +17,7 @@ fn let_in(broker: &Broker) -> String {
 async fn looked(kafka: &Kafka, section: &str) -> std::result::Result<(), String> {
     let source = ConfigSource::texts(vec![kafka.config(), section.to_owned()]);
     let settings = source.load().unwrap().section("kafka").unwrap();
-    let look = tokio::task::spawn_blocking(move || look(&settings, PATIENCE / 4));
+    let look = tokio::task::spawn_blocking(move || look(&settings, PATIENCE));
     look.await.unwrap()
 }
 

@@ -220,7 +220,7 @@ async fn refusals_are_told_apart() {
     let given = rig.give_command(json!({"type": "lock_cells", "cells": [1]})).await;
     let ended = rig.ends(&given, "rejected").await;
     assert_eq!(ended["result"], json!({"ok": false, "error": "busy", "by": "cabinet"}));
-    rig.cabinet.set_faults(CabinetFaults { slow_ms: 2_300, ..CabinetFaults::default() });
+    rig.cabinet.set_faults(CabinetFaults { slow_ms: 5_300, ..CabinetFaults::default() });
     let given = rig.give_command(json!({"type": "reboot"})).await;
     let ended = rig.ends(&given, "expired").await;
     assert_eq!(ended["result"], json!({"ok": false, "error": "expired", "by": "cabinet"}));

@@ -376,7 +376,7 @@ async fn clocks_that_go_wrong_neither_refuse_early_nor_open_late() {
         rig.execute(&booking, json!({})).await.expect(200);
         rig.becomes(&booking, "completed").await;
         // What it looks at too late by our clock is late by its own.
-        rig.cabinet.set_faults(CabinetFaults { skew_s, slow_ms: 2_300, ..faults() });
+        rig.cabinet.set_faults(CabinetFaults { skew_s, slow_ms: 5_300, ..faults() });
         let late = rig.book("pickup", 1).await;
         rig.execute(&late, json!({})).await.problem(504, "cabinet_no_answer");
         rig.becomes(&late, "active").await;
