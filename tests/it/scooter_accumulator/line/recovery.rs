@@ -208,7 +208,6 @@ async fn an_unlock_that_the_broker_lost_is_not_sent_when_it_is_back() {
     rig.broker.freeze();
     let reply = rig.execute(&booking, json!({})).await;
     assert!([503, 504].contains(&reply.status), "{}", reply.text());
-    rig.broker.thaw();
     rig.broker.kill();
     rig.broker.start_again().await;
     rig.app.connected("mqtt").await;
