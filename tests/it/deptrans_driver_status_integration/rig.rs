@@ -1,5 +1,7 @@
 //! Drivers who go on and off line, and a server that tells the regulator.
 
+use std::cell::Cell;
+
 use fleet::sandbox::Sandbox;
 use fleet::sandbox::{KrtReport, SandboxDriver};
 use jiff::{SignedDuration, Timestamp};
@@ -204,6 +206,25 @@ impl Street {
         self.app.count(&series).await
     }
 
+    /// So many statuses had this fate, once it is counted.
+    pub async fn had_fate(&self, outcome: &str, reason: &str, expected: u64) {
+        let series =
+            format!("deptrans_statuses_total{{outcome=\"{outcome}\",reason=\"{reason}\"}}");
+        self.counted(&series, expected).await;
+    }
+
+    /// A count reaches this and is no more. What becomes of a status is counted a moment after it was
+    /// settled.
+    pub async fn counted(&self, series: &str, expected: u64) {
+        let seen = Cell::new(0);
+        eventually(&format!("{series} is {expected}"), async || {
+            seen.set(self.app.count(series).await);
+            seen.get() >= expected
+        })
+        .await;
+        assert_eq!(seen.get(), expected, "{series}");
+    }
+
     /// The state of his shift: status, whether it has an end, and its number.
     pub async fn shift(&self, index: u64) -> Option<(Option<String>, bool, i64)> {
         let license = self.driver(index).license?.pd_id;
@@ -343,6 +364,17 @@ impl Instances {
 
     pub fn internal(server: &Server) -> Caller {
         server.anonymous().internal(DOMAIN)
+    }
+
+    /// Waits until this process has counted something.
+    pub async fn has_counted(server: &Server, series: &str) {
+        eventually(&format!("{series} is counted"), async || {
+            let metrics = server.anonymous().get("metrics").await.text();
+            let value =
+                metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+            value.is_some_and(|value| value != "0")
+        })
+        .await;
     }
 
     pub async fn waiting(&self) -> i64 {
