@@ -42,6 +42,11 @@ fn packed(parameter: &str) -> String {
     )
 }
 
+/// The series that counts statuses of this fate.
+fn fate(outcome: &str, reason: &str) -> String {
+    format!("deptrans_statuses_total{{outcome=\"{outcome}\",reason=\"{reason}\"}}")
+}
+
 /// What the queue says of a driver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -199,18 +204,14 @@ impl Street {
         eventually("nothing waits to be sent", async || self.waiting().await == 0).await;
     }
 
-    /// So many statuses had this fate.
+    /// How many statuses had this fate, as far as they are counted.
     pub async fn fate(&self, outcome: &str, reason: &str) -> u64 {
-        let series =
-            format!("deptrans_statuses_total{{outcome=\"{outcome}\",reason=\"{reason}\"}}");
-        self.app.count(&series).await
+        self.app.count(&fate(outcome, reason)).await
     }
 
-    /// So many statuses had this fate, once it is counted.
+    /// So many statuses had this fate, once all are counted.
     pub async fn had_fate(&self, outcome: &str, reason: &str, expected: u64) {
-        let series =
-            format!("deptrans_statuses_total{{outcome=\"{outcome}\",reason=\"{reason}\"}}");
-        self.counted(&series, expected).await;
+        self.counted(&fate(outcome, reason), expected).await;
     }
 
     /// A count reaches this and is no more. What becomes of a status is counted a moment after it was
