@@ -237,20 +237,21 @@ mod tests {
         board.clear("int-api");
         assert_eq!(kind("/int-api/v1/orders/info"), None);
     }
+
     #[tokio::test]
     async fn who_is_held_is_let_go_when_the_faults_go() {
         let board = Board::default();
         let hold = json!({"kind": "hold", "times": 1});
         for others in [None, Some(hold.clone())] {
             board.set("personal", hold.clone()).unwrap();
-            let mut held = board.strike("personal", "/").unwrap();
+            let mut strike = board.strike("personal", "/").unwrap();
             assert!(board.strike("personal", "/").is_none());
-            assert!(held.let_go().now_or_never().is_none());
+            assert!(strike.let_go().now_or_never().is_none());
             match others {
                 None => board.clear("personal"),
                 Some(others) => board.set("personal", others).unwrap(),
             }
-            held.let_go().await;
+            strike.let_go().await;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Drivers who go on and off line, and a server that tells the regulator.
 
+use std::cell::Cell;
+
 use fleet::sandbox::Sandbox;
 use fleet::sandbox::{KrtReport, SandboxDriver};
 use jiff::{SignedDuration, Timestamp};
@@ -38,6 +40,11 @@ fn packed(parameter: &str) -> String {
         "(CASE WHEN {parameter} ~ '^[0-9a-f]{{32}}$' THEN '\\x01'::bytea || decode({parameter}, 'hex') \
          ELSE convert_to({parameter}, 'UTF8') END)"
     )
+}
+
+/// The series that counts statuses of this fate.
+fn fate(outcome: &str, reason: &str) -> String {
+    format!("deptrans_statuses_total{{outcome=\"{outcome}\",reason=\"{reason}\"}}")
 }
 
 /// What the queue says of a driver.
@@ -197,11 +204,26 @@ impl Street {
         eventually("nothing waits to be sent", async || self.waiting().await == 0).await;
     }
 
-    /// So many statuses had this fate.
+    /// How many statuses had this fate, as far as they are counted.
     pub async fn fate(&self, outcome: &str, reason: &str) -> u64 {
-        let series =
-            format!("deptrans_statuses_total{{outcome=\"{outcome}\",reason=\"{reason}\"}}");
-        self.app.count(&series).await
+        self.app.count(&fate(outcome, reason)).await
+    }
+
+    /// So many statuses had this fate, once all are counted.
+    pub async fn had_fate(&self, outcome: &str, reason: &str, expected: u64) {
+        self.counted(&fate(outcome, reason), expected).await;
+    }
+
+    /// A count reaches this and is no more. What becomes of a status is counted a moment after it was
+    /// settled.
+    pub async fn counted(&self, series: &str, expected: u64) {
+        let seen = Cell::new(0);
+        eventually(&format!("{series} is {expected}"), async || {
+            seen.set(self.app.count(series).await);
+            seen.get() >= expected
+        })
+        .await;
+        assert_eq!(seen.get(), expected, "{series}");
     }
 
     /// The state of his shift: status, whether it has an end, and its number.
@@ -343,6 +365,17 @@ impl Instances {
 
     pub fn internal(server: &Server) -> Caller {
         server.anonymous().internal(DOMAIN)
+    }
+
+    /// Waits until this process has counted something.
+    pub async fn has_counted(server: &Server, series: &str) {
+        eventually(&format!("{series} is counted"), async || {
+            let metrics = server.anonymous().get("metrics").await.text();
+            let value =
+                metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+            value.is_some_and(|value| value != "0")
+        })
+        .await;
     }
 
     pub async fn waiting(&self) -> i64 {

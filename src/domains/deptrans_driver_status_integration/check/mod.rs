@@ -43,7 +43,12 @@ impl Checks {
         regions: Arc<Regions>,
         metrics: CheckMetrics,
     ) -> Self {
-        let positions = Positions::new(trackstory, Arc::clone(&regions), settings.position());
+        let positions = Positions::new(
+            trackstory,
+            Arc::clone(&regions),
+            settings.position(),
+            settings.position_wait(),
+        );
         Self { database, directory, positions, regions, warning: settings.warning(), metrics }
     }
 }

@@ -19,8 +19,6 @@ use crate::upstreams::driver_trackstory::{BATCH, DriverRef, DriverTrackstory, Po
 const REMEMBERED: u64 = 300_000;
 /// Drivers who wait to be asked; with more, callers do without.
 const MOST_WANTED: usize = 20_000;
-/// One round takes no longer.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// After a round that failed nobody asks for so long: callers do without at once.
 const HOLD_OFF: Duration = Duration::from_secs(1);
 
@@ -46,6 +44,8 @@ struct Inner {
     trackstory: DriverTrackstory,
     regions: Arc<Regions>,
     remembered: Cache<Key, Option<i16>>,
+    /// One round takes no longer.
+    patience: Duration,
     rounds: Mutex<Rounds>,
     /// How many rounds have ended.
     ended: watch::Sender<u64>,
@@ -63,10 +63,16 @@ struct Rounds {
 }
 
 impl Positions {
-    pub fn new(trackstory: DriverTrackstory, regions: Arc<Regions>, remember: Duration) -> Self {
+    /// Positions are good for `remember`, and asked for no longer than `patience`.
+    pub fn new(
+        trackstory: DriverTrackstory,
+        regions: Arc<Regions>,
+        remember: Duration,
+        patience: Duration,
+    ) -> Self {
         let remembered = Cache::builder().max_capacity(REMEMBERED).time_to_live(remember).build();
         let (rounds, ended) = (Mutex::default(), watch::Sender::new(0));
-        Self(Arc::new(Inner { trackstory, regions, remembered, rounds, ended }))
+        Self(Arc::new(Inner { trackstory, regions, remembered, patience, rounds, ended }))
     }
 
     /// Where each of `drivers` is, in their order. Must be called on a thread that runs local tasks.
@@ -165,7 +171,7 @@ impl Inner {
     /// Asks where they are and remembers it; false when there was no answer.
     async fn ask(&self, keys: &[Key]) -> bool {
         let drivers: Vec<DriverRef<'_>> = keys.iter().filter_map(|key| driver(key)).collect();
-        let context = Context::background("drivers check", PATIENCE);
+        let context = Context::background("drivers check", self.patience);
         let positions = match self.trackstory.positions(&context, &drivers).await {
             Ok(positions) => positions,
             Err(error) => {

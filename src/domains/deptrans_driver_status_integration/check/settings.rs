@@ -14,6 +14,8 @@ pub struct CheckSettings {
     pub shift_warning_minutes: u32,
     /// For how long a driver's position is good enough to know his region.
     pub position_ms: u64,
+    /// How long driver-trackstory may take to tell positions; then the region is that of the last status.
+    pub position_wait_ms: u64,
 }
 
 impl CheckSettings {
@@ -23,6 +25,10 @@ impl CheckSettings {
 
     pub(super) fn position(&self) -> Duration {
         Duration::from_millis(self.position_ms)
+    }
+
+    pub(super) fn position_wait(&self) -> Duration {
+        Duration::from_millis(self.position_wait_ms)
     }
 
     pub(in super::super) fn check(&self, faults: &mut Faults) {
@@ -35,5 +41,6 @@ impl CheckSettings {
             "0..=1440",
         );
         within((100..=600_000).contains(&self.position_ms), "position_ms", "100..=600000");
+        within((10..=60_000).contains(&self.position_wait_ms), "position_wait_ms", "10..=60000");
     }
 }

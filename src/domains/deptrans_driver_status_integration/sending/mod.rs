@@ -214,12 +214,16 @@ struct Resting {
 impl Rest {
     /// Something is down: nothing is begun for a while.
     fn trouble(&self, reason: &'static str) {
+        self.trouble_at(reason, Instant::now());
+    }
+
+    fn trouble_at(&self, reason: &'static str, now: Instant) {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if resting.until.is_some_and(|until| until > Instant::now()) {
+        if resting.until.is_some_and(|until| until > now) {
             return;
         }
         resting.last = (resting.last * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
-        resting.until = Some(Instant::now() + resting.last);
+        resting.until = Some(now + resting.last);
         if resting.reason.replace(reason) != Some(reason) {
             tracing::warn!(reason, "statuses wait in the queue");
         }
@@ -236,8 +240,12 @@ impl Rest {
 
     /// How long nothing is to be begun.
     fn pause(&self) -> Option<Duration> {
+        self.pause_at(Instant::now())
+    }
+
+    fn pause_at(&self, now: Instant) -> Option<Duration> {
         let resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = resting.until?.saturating_duration_since(Instant::now());
+        let left = resting.until?.saturating_duration_since(now);
         (!left.is_zero()).then_some(left)
     }
 }
@@ -248,16 +256,20 @@ mod tests {
 
     #[test]
     fn workers_rest_while_something_is_down_until_that_is_well() {
-        let rest = Rest::default();
-        assert_eq!(rest.pause(), None);
-        rest.trouble(TRACKSTORY);
-        assert!(rest.pause().is_some_and(|pause| pause <= FIRST_PAUSE));
+        let (now, rest) = (Instant::now(), Rest::default());
+        assert_eq!(rest.pause_at(now), None);
+        rest.trouble_at(TRACKSTORY, now);
+        assert_eq!(rest.pause_at(now), Some(FIRST_PAUSE));
         // Others that meet the same trouble do not make it longer.
-        rest.trouble(TRACKSTORY);
-        assert!(rest.pause().is_some_and(|pause| pause <= FIRST_PAUSE));
+        rest.trouble_at(TRACKSTORY, now);
+        assert_eq!(rest.pause_at(now), Some(FIRST_PAUSE));
         rest.well(PERSONAL);
-        assert!(rest.pause().is_some(), "that is not what it is about");
+        assert!(rest.pause_at(now).is_some(), "that is not what it is about");
+        let later = now + FIRST_PAUSE;
+        assert_eq!(rest.pause_at(later), None);
+        rest.trouble_at(TRACKSTORY, later);
+        assert_eq!(rest.pause_at(later), Some(FIRST_PAUSE * 2));
         rest.well(TRACKSTORY);
-        assert_eq!(rest.pause(), None);
+        assert_eq!(rest.pause_at(later), None);
     }
 }

@@ -89,14 +89,6 @@ async fn who_is_on_line_already_is_reported_with_his_new_id() {
     assert_eq!(world.internal.post("status-events", event).await.expect(200)["accepted"], 1);
     let resting = "SELECT count(*) FROM deptrans.status_queue WHERE due_at IS NULL";
     eventually("without an id his status rests", async || {
-        for row in world
-            .app
-            .database()
-            .query("SELECT status_queue::text FROM deptrans.status_queue", &[])
-            .await
-        {
-            println!("DBG2 {}", row.get::<_, String>(0));
-        }
         world.app.database().count(resting).await == 1
     })
     .await;

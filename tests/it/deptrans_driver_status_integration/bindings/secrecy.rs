@@ -36,12 +36,7 @@ impl Process {
         let (database, sandbox) = (TestDatabase::create(), start_sandbox());
         let proxy = Proxy::start(host_and_port(&database.url()).1);
         let config = configuration(&proxy.in_front_of(&database.url()), &sandbox);
-        let env = [
-            ("FLEET__DOMAINS", DOMAIN),
-            ("FLEET__TELEMETRY__LOG", level),
-            ("FLEET__UPSTREAMS__KRT__TIMEOUT_MS", "800"),
-            ("FLEET__UPSTREAMS__PERSONAL__TIMEOUT_MS", "800"),
-        ];
+        let env = [("FLEET__DOMAINS", DOMAIN), ("FLEET__TELEMETRY__LOG", level)];
         let server = Server::start(&config, &env).await;
         let licenses = [0, 1].map(|index| sandbox.driver(index).license.expect("a licence"));
         let mut secrets = vec!["mistyped-id-77".to_owned(), "bad form 78".to_owned()];
@@ -56,8 +51,18 @@ impl Process {
 
     /// What a driver gives, and what he is answered.
     async fn gives(&mut self, index: u64, id: &str) -> u16 {
+        let caller = self.caller(index);
+        self.gives_as(&caller, id).await
+    }
+
+    /// The same of somebody who does not wait for what hangs.
+    async fn gives_hastily(&mut self, index: u64, id: &str) -> u16 {
         let caller = self.caller(index).header("X-Request-Timeout-Ms", "1500");
-        let reply = give(&caller, id).await;
+        self.gives_as(&caller, id).await
+    }
+
+    async fn gives_as(&mut self, caller: &Caller, id: &str) -> u16 {
+        let reply = give(caller, id).await;
         self.answers.push_str(&reply.text());
         self.answers.push('\n');
         reply.status
@@ -82,7 +87,7 @@ async fn nothing_is_shown_at(level: &str) {
     ] {
         for stand_in in ["krt", "personal"] {
             world.sandbox.set_fault(stand_in, fault.clone()).unwrap();
-            let status = world.gives(1, &second.krt_id).await;
+            let status = world.gives_hastily(1, &second.krt_id).await;
             assert!(matches!(status, 503 | 504), "{stand_in} {fault}: {status}");
             world.sandbox.clear_fault(stand_in);
         }
@@ -117,7 +122,7 @@ async fn nothing_is_shown_at(level: &str) {
     for mode in [Mode::Close, Mode::CutOpenAfter(50), Mode::BlackHole] {
         world.proxy.set(mode);
         for id in [first.krt_id.as_str(), "mistyped-id-77"] {
-            world.gives(0, id).await;
+            world.gives_hastily(0, id).await;
         }
         world.proxy.set(Mode::Pass);
     }

@@ -17,6 +17,8 @@ const POSITIONS: &str = "POST /v1/positions";
 /// In Moscow, and far from it.
 const MOSCOW: (f64, f64) = (55.75, 37.62);
 const TVER: (f64, f64) = (56.86, 35.90);
+/// Positions decide, however long they take on a busy machine.
+const PATIENT: &str = "[deptrans_driver_status_integration.check]\nposition_wait_ms = 10000\n";
 /// A region in its second stage, in which reasons block.
 const BLOCKS: &str = "[[deptrans_driver_status_integration.regions]]\nid = 1\nname = 'moscow'\n\
      stage = 2\npolygon = [[55.5, 37.3], [55.5, 37.9], [56.0, 37.9], [56.0, 37.3]]\n";
@@ -32,7 +34,8 @@ struct World {
 
 impl World {
     async fn with(config: &str) -> Self {
-        Self::of(TestApp::builder().domains(&[DOMAIN]).config(config).start().await)
+        let builder = TestApp::builder().domains(&[DOMAIN]).config(PATIENT).config(config);
+        Self::of(builder.start().await)
     }
 
     fn of(app: TestApp) -> Self {

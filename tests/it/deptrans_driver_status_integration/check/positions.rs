@@ -8,7 +8,7 @@ use crate::support::eventually;
 #[actix_web::test]
 async fn a_position_is_remembered_for_a_while() {
     let config =
-        format!("{BLOCKS}[deptrans_driver_status_integration.check]\nposition_ms = 1500\n");
+        format!("{BLOCKS}[deptrans_driver_status_integration.check]\nposition_ms = 5000\n");
     let world = World::with(&config).await;
     world.place(0, Some(MOSCOW));
     let asked = world.asked();

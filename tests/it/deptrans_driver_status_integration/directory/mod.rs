@@ -70,6 +70,8 @@ impl Caches {
         let settings = |stand_in| UpstreamSettings {
             base_url: sandbox.base_url(stand_in),
             token: "test-fleet".into(),
+            timeout_ms: 10_000,
+            connect_timeout_ms: 5_000,
             breaker_open_ms: 50,
             ..UpstreamSettings::default()
         };

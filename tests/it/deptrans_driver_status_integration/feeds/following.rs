@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt as _, SeedableRng};
 
 use super::*;
-use crate::support::{PATIENCE, eventually};
+use crate::support::eventually;
 
 const WRITERS: usize = 8;
 const ROUNDS: usize = 40;

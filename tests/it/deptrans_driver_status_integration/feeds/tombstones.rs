@@ -68,7 +68,7 @@ async fn a_poller_from_before_a_forgotten_tombstone_begins_anew() {
     let rest = Page::parse(&ask(&halfway).await.expect(200));
     assert_eq!((rest.items.len(), rest.has_more), (13, false));
     let forgotten = "fleet_cleaning_rows_total{what=\"deptrans.binding_tombstones\"}";
-    assert_eq!(world.app.count(forgotten).await, 2);
+    eventually("they are counted", async || world.app.count(forgotten).await == 2).await;
     // A full read of today, page by page over the forgotten numbers.
     let mut cache = Cache::default();
     while cache.poll(&world.caller, BINDINGS, 3).await {}

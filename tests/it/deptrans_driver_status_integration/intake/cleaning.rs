@@ -18,8 +18,9 @@ async fn old_resting_statuses_and_old_letters_go() {
     app.stop();
     let sql = "UPDATE deptrans.status_queue SET due_at = NULL, queued_at = NULL, \
            reported_on_line = fleet_platform.readable_id(driver_id) = 'believed', \
-           occurred_at = now() - interval '49 hours' \
-           WHERE fleet_platform.readable_id(driver_id) <> 'waits'; \
+           occurred_at = now() - interval '49 hours'; \
+         UPDATE deptrans.status_queue SET due_at = occurred_at, queued_at = occurred_at \
+           WHERE fleet_platform.readable_id(driver_id) = 'waits'; \
          UPDATE deptrans.status_queue SET occurred_at = now() - interval '47 hours' \
            WHERE fleet_platform.readable_id(driver_id) = 'fresh'; \
          INSERT INTO deptrans.dead_letters SELECT gen_random_uuid(), now() - n * interval '1 day', \

@@ -5,9 +5,7 @@ use std::time::Duration;
 use super::REBALANCE;
 use super::world::World;
 use crate::support::kafka::{Kafka, on_each_broker};
-use crate::support::{eventually, eventually_within};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::{PATIENCE, eventually, eventually_within};
 
 on_each_broker! {
     async fn killed_before_the_database_has_it_nothing_is_lost(kafka: Kafka) {
@@ -17,12 +15,14 @@ on_each_broker! {
         world.send_drivers(0, 100);
         world.batch_waits().await;
         process.signal("KILL");
-        process.wait(SECOND).await;
+        process.wait(PATIENCE).await;
+        world.no_batch_waits().await;
         drop(lock);
         assert_eq!((world.rows().await, world.kafka.committed_total()), (0, 0));
 
         let _next = world.process().await;
-        eventually("all are committed", async || world.kafka.committed_total() == 100).await;
+        let committed = async || world.kafka.committed_total() == 100;
+        eventually_within(REBALANCE, "all are committed", committed).await;
         assert_eq!(world.rows().await, 100);
     }
 }
@@ -45,7 +45,7 @@ async fn killed_between_both_commits_it_comes_again_and_changes_nothing() {
     eventually("the database has it", async || world.rows().await > 1).await;
     let before = world.newest().await;
     process.signal("KILL");
-    process.wait(SECOND).await;
+    process.wait(PATIENCE).await;
     broker.set_reachable(true);
     assert_eq!(world.kafka.committed_total(), 1, "Kafka does not know");
     let stamps =
@@ -53,7 +53,8 @@ async fn killed_between_both_commits_it_comes_again_and_changes_nothing() {
     let untouched: String = world.database.query(stamps, &[]).await[0].get(0);
 
     let next = world.process().await;
-    eventually("all are committed", async || world.kafka.committed_total() == 100).await;
+    let committed = async || world.kafka.committed_total() == 100;
+    eventually_within(REBALANCE, "all are committed", committed).await;
     let now = world.newest().await;
     assert_eq!(now.len(), 100);
     assert!(before.iter().all(|(driver, newest)| now.get(driver) == Some(newest)));
@@ -72,7 +73,7 @@ on_each_broker! {
         process.signal("TERM");
         tokio::time::sleep(Duration::from_millis(500)).await;
         drop(lock);
-        let ended = process.wait(Duration::from_secs(15)).await.expect("it ends in time");
+        let ended = process.wait(PATIENCE).await.expect("it ends in time");
         assert!(ended.success(), "{ended:?}");
         let rows = world.rows().await;
         assert!(rows > 0, "the batch under way was finished");
@@ -95,7 +96,8 @@ on_each_broker! {
         eventually_within(REBALANCE, "the other has taken over", taken_over).await;
         frozen.signal("CONT");
         world.send_drivers(200, 100);
-        eventually("all are committed", async || world.kafka.committed_total() == 300).await;
+        let committed = async || world.kafka.committed_total() == 300;
+        eventually_within(REBALANCE, "all are committed", committed).await;
         drop(other);
         world.send_drivers(300, 100);
         let works = async || world.rows().await == 400;

@@ -9,8 +9,10 @@ mod queue;
 mod status_events;
 mod world;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
@@ -24,11 +26,18 @@ async fn start() -> TestApp {
     TestApp::builder().domains(&[DOMAIN]).start().await
 }
 
-/// An event of a day long ago.
+/// The day of all events: over, so that no time of it is to come, and not so long ago that what rests is
+/// cleaned away.
+static DAY: LazyLock<String> = LazyLock::new(|| {
+    let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+    yesterday.strftime("%Y-%m-%d").to_string()
+});
+
+/// An event of that day.
 fn event(driver: &str, status: &str, time: &str, id: &str) -> Value {
     json!({
         "park_id": "park-1", "driver_id": driver, "status": status,
-        "occurred_at": format!("2026-03-01T{time}Z"), "event_id": id,
+        "occurred_at": format!("{}T{time}Z", *DAY), "event_id": id,
     })
 }
 

@@ -10,10 +10,10 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use super::world::World;
-use super::{DOMAIN, REBALANCE};
+use super::{DAY, DOMAIN, REBALANCE};
 use crate::support::app::TestApp;
+use crate::support::eventually_within;
 use crate::support::kafka::on_each_broker;
-use crate::support::{eventually, eventually_within};
 
 /// Events, and what must be left of them: status, time and what decides.
 fn history(
@@ -34,7 +34,7 @@ fn history(
             let id = format!("{:03}", random.random_range(0..1000));
             let status = ["online", "busy", "offline"][id.parse::<usize>().unwrap() % 3];
             let event = json!({"park_id": "park-1", "driver_id": driver, "status": status, "event_id": id,
-                "occurred_at": format!("2026-03-01T10:00:0{second}.{nanoseconds:09}Z")});
+                "occurred_at": format!("{}T10:00:0{second}.{nanoseconds:09}Z", *DAY)});
             for _ in 0..=random.random_range(0..2) {
                 events.push(event.clone());
             }
@@ -63,12 +63,14 @@ on_each_broker! {
         let first = builder().start().await;
         let mut second = builder().start().await;
         world.send(&events[third..2 * third]);
-        eventually("some are committed", async || world.kafka.committed_total() > 100).await;
+        let begun = async || world.kafka.committed_total() > 100;
+        eventually_within(REBALANCE, "some are committed", begun).await;
         world.send(&events[2 * third..]);
         tokio::time::sleep(Duration::from_millis(300)).await;
         second.stop();
         let all = i64::try_from(events.len()).unwrap();
-        eventually("all are committed", async || world.kafka.committed_total() == all).await;
+        let committed = async || world.kafka.committed_total() == all;
+        eventually_within(REBALANCE, "all are committed", committed).await;
         assert_eq!(world.newest().await, expected, "seed {seed}");
         drop(first);
     }
@@ -84,7 +86,8 @@ on_each_broker! {
         world.send(&events);
         for _ in 0..3 {
             let process = world.process().await;
-            eventually("it has begun", async || world.rows().await > 0).await;
+            let begun = async || world.rows().await > 0;
+            eventually_within(REBALANCE, "it has begun", begun).await;
             tokio::time::sleep(Duration::from_millis(random.random_range(0..50))).await;
             process.signal("KILL");
         }

@@ -4,15 +4,15 @@
 use serde_json::json;
 
 use super::world::World;
-use super::{DOMAIN, event};
+use super::{DOMAIN, REBALANCE, event};
 use crate::support::app::{TestApp, configuration, start_sandbox};
 use crate::support::database::TestDatabase;
-use crate::support::eventually;
 use crate::support::kafka::{Kafka, on_each_broker};
 use crate::support::ports::free_port;
 use crate::support::postgres::Postgres;
 use crate::support::process::{Server, run};
 use crate::support::proxy::{Mode, Proxy, host_and_port};
+use crate::support::{eventually, eventually_within};
 
 /// How Kafka's row reads.
 async fn kafka_is(app: &TestApp, status: &str, reason: Option<&str>) {
@@ -59,7 +59,7 @@ on_each_broker! {
             }).await;
             assert_eq!(world.kafka.committed_total(), before, "{mode:?}");
             proxy.set(Mode::Pass);
-            eventually("all are committed", async || {
+            eventually_within(REBALANCE, "all are committed", async || {
                 let committed = world.kafka.committed_total();
                 assert!(committed <= world.rows().await, "an offset ran ahead");
                 committed == all
@@ -90,7 +90,8 @@ on_each_broker! {
         for round in 0..2 {
             send(round * 1_000);
             let begun = i64::try_from(round * 1_000).unwrap();
-            eventually("it goes on", async || kafka.committed_total() > begun).await;
+            let goes_on = async || kafka.committed_total() > begun;
+            eventually_within(REBALANCE, "it goes on", goes_on).await;
             postgres.stop_at_once();
             let committed = kafka.committed_total();
             postgres.start_again().await;
@@ -101,7 +102,8 @@ on_each_broker! {
             let rows: i64 = client.query_one(count, &[]).await.unwrap().get(0);
             assert!(committed <= rows, "{committed} committed, {rows} in the database");
             let all = i64::try_from((round + 1) * 1_000).unwrap();
-            eventually("all are committed", async || kafka.committed_total() == all).await;
+            let committed = async || kafka.committed_total() == all;
+            eventually_within(REBALANCE, "all are committed", committed).await;
             let rows: i64 = client.query_one(count, &[]).await.unwrap().get(0);
             assert_eq!(rows, all);
         }

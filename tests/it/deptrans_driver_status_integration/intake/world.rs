@@ -13,6 +13,10 @@ use crate::support::eventually;
 use crate::support::kafka::{Kafka, PARTITIONS};
 use crate::support::process::Server;
 
+/// SQL: statements of batches that wait for the queue.
+const WAITING: &str = "FROM pg_stat_activity WHERE datname = current_database() \
+     AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO deptrans.status_queue%'";
+
 pub struct World {
     pub kafka: Kafka,
     pub database: TestDatabase,
@@ -34,7 +38,9 @@ impl World {
 
     /// A process that consumes.
     pub async fn process(&self) -> Server {
-        Server::start(&self.config, &[]).await
+        // A batch under way at the end has time, also on a busy machine.
+        let env = [("FLEET__KAFKA__STOP_MS", "12000"), ("FLEET__HTTP__FINISH_MS", "15000")];
+        Server::start(&self.config, &env).await
     }
 
     /// The configuration for a server in this process, with the same database.
@@ -55,9 +61,17 @@ impl World {
 
     /// Waits until a batch waits for the queue.
     pub async fn batch_waits(&self) {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-             AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO deptrans.status_queue%'";
-        eventually("a batch waits", async || self.database.count(waiting).await > 0).await;
+        let waiting = format!("SELECT count(*) {WAITING}");
+        eventually("a batch waits", async || self.database.count(&waiting).await > 0).await;
+    }
+
+    /// Ends the statements of batches that wait for the queue: PostgreSQL would run them though whoever
+    /// sent them has died.
+    pub async fn no_batch_waits(&self) {
+        let end = format!("SELECT pg_terminate_backend(pid) {WAITING}");
+        let waiting = format!("SELECT count(*) {WAITING}");
+        self.database.query(&end, &[]).await;
+        eventually("no batch waits", async || self.database.count(&waiting).await == 0).await;
     }
 
     pub async fn rows(&self) -> i64 {

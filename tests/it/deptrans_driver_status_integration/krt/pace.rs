@@ -1,5 +1,6 @@
 //! The pace of all instances together.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::super::rig::{Instances, Street, go, ready};
@@ -7,26 +8,23 @@ use crate::support::eventually;
 
 #[actix_web::test]
 async fn all_instances_together_keep_the_pace() {
-    const RATE: usize = 40;
-    const BURST: usize = 5;
+    const EVERY: SignedDuration = SignedDuration::from_millis(1_000 / 40);
+    const BURST: i32 = 5;
     let world = Instances::prepare();
     let drivers = ready(&world.sandbox, &world.database, 150).await;
     let env = [("KRT__CALLS_PER_SECOND", "40"), ("KRT__BURST", "5")];
     let servers = [world.start(&env).await, world.start(&env).await];
     let all: Vec<_> = drivers.iter().map(|index| (*index, "online")).collect();
+    let begun = Timestamp::now();
     go(&Instances::internal(&servers[0]), &world.sandbox, &all).await;
     eventually("all are sent", async || world.waiting().await == 0).await;
     let counts = world.sandbox.krt_counts();
     assert_eq!((counts.reports, counts.repeated), (150, 0));
-    // A call is late by its way to the regulator: some of the second before come into this one.
-    let most = RATE + BURST + RATE / 4;
-    assert!(counts.most_per_second <= most, "{counts:?}");
-    let reported = world.sandbox.all_reported();
-    let (first, last) = (reported[0].received_at, reported[149].received_at);
-    let took = last.duration_since(first).as_secs_f64();
-    let paced = u32::try_from(150 - BURST).unwrap();
-    let fastest = f64::from(paced) / f64::from(u32::try_from(RATE).unwrap());
-    assert!(took >= fastest * 0.9, "{took} s is faster than the pace");
+    // A call may be late on its way to the regulator, and is never early.
+    for (report, number) in world.sandbox.all_reported().iter().zip(1..) {
+        let after = report.received_at.duration_since(begun);
+        assert!(after >= EVERY * (number - BURST), "the {number}th came after {after}");
+    }
 }
 
 #[actix_web::test]
@@ -34,7 +32,7 @@ async fn too_many_calls_slow_everybody_down() {
     let street = Street::start().await;
     let drivers = street.ready(30).await;
     let busy =
-        json!({"kind": "status", "status": 429, "retry_after": 1, "route": "statuses", "times": 1});
+        json!({"kind": "status", "status": 429, "retry_after": 5, "route": "statuses", "times": 1});
     street.krt_fault(busy);
     let all: Vec<_> = drivers.iter().map(|index| (*index, "online")).collect();
     street.go(&all).await;
@@ -42,7 +40,7 @@ async fn too_many_calls_slow_everybody_down() {
     eventually("the pace of all is put off", async || street.database().count(later).await == 1)
         .await;
     street.drained().await;
-    assert_eq!(street.fate("waits", "rate_limited").await, 1);
+    street.had_fate("waits", "rate_limited", 1).await;
     assert_eq!(street.sandbox().krt_counts().reports, 30);
     assert_eq!(street.outages().await, Vec::<serde_json::Value>::new());
     let attempts = "SELECT max(attempts)::bigint FROM deptrans.status_queue";

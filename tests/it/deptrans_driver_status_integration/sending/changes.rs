@@ -9,18 +9,18 @@ use crate::support::eventually;
 async fn a_status_that_changes_while_it_is_sent_is_sent_again() {
     let street = Street::start().await;
     let driver = street.ready(1).await[0];
-    street
-        .krt_fault(json!({"kind": "delay_after_work", "ms": 700, "route": "statuses", "times": 1}));
+    street.krt_fault(json!({"kind": "hold_after_work", "route": "statuses", "times": 1}));
     street.goes(driver, "online").await;
     eventually("it is on its way", async || street.told(driver) == [true]).await;
     let row = street.row(driver).await;
     assert!(row.is_taken && row.waits, "{row:?}");
     street.goes(driver, "busy").await;
     street.goes(driver, "offline").await;
+    street.sandbox().clear_fault("krt");
     street.drained().await;
     assert_eq!(street.told(driver), [true, false], "the newest follows, what was between does not");
     assert_eq!(street.row(driver).await.reported_on_line, Some(false));
-    assert_eq!(street.app.count("deptrans_statuses_changed_while_sent_total").await, 1);
+    street.counted("deptrans_statuses_changed_while_sent_total", 1).await;
 }
 
 #[actix_web::test]
@@ -34,17 +34,17 @@ async fn an_older_event_that_comes_while_a_status_is_sent_changes_nothing() {
             "occurred_at": at, "event_id": "x",
         }]})
     };
-    street
-        .krt_fault(json!({"kind": "delay_after_work", "ms": 300, "route": "statuses", "times": 1}));
+    street.krt_fault(json!({"kind": "hold_after_work", "route": "statuses", "times": 1}));
     let newer = event("online", "2026-03-01T10:00:00Z");
     street.internal.post("status-events", newer).await.expect(200);
     eventually("it is on its way", async || street.told(driver) == [true]).await;
     let older = event("offline", "2026-03-01T09:59:59.999999Z");
     let taken = street.internal.post("status-events", older).await.expect(200);
     assert_eq!(taken["superseded"], 1);
+    street.sandbox().clear_fault("krt");
     street.drained().await;
     assert_eq!(street.told(driver), [true]);
-    assert_eq!(street.app.count("deptrans_statuses_changed_while_sent_total").await, 0);
+    street.counted("deptrans_statuses_changed_while_sent_total", 0).await;
 }
 
 /// On line goes first, however late it came.

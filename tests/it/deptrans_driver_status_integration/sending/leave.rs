@@ -39,8 +39,8 @@ async fn whoever_is_on_line_is_told_off_line_when_his_id_is_removed() {
     assert!(reports[0].occurred_at < reports[1].occurred_at);
     assert_eq!(reports[0].license_number, reports[1].license_number);
     assert_eq!(street.shift(on).await.and_then(|(status, ..)| status), None);
-    assert_eq!(street.fate("left_out", "no_id").await, 1, "then his status was looked at");
-    assert_eq!(street.app.count("deptrans_statuses_changed_while_sent_total").await, 0);
+    street.had_fate("left_out", "no_id", 1).await;
+    street.counted("deptrans_statuses_changed_while_sent_total", 0).await;
 
     street.go(&[(on, "busy"), (on, "offline")]).await;
     street.drained().await;
@@ -71,11 +71,11 @@ async fn that_waits_while_the_regulator_is_down() {
 async fn an_id_that_is_removed_while_it_is_reported_on_line_is_told_off_line_afterwards() {
     let street = Street::start().await;
     let driver = street.ready(1).await[0];
-    street
-        .krt_fault(json!({"kind": "delay_after_work", "ms": 500, "route": "statuses", "times": 1}));
+    street.krt_fault(json!({"kind": "hold_after_work", "route": "statuses", "times": 1}));
     street.goes(driver, "online").await;
     eventually("it is on its way", async || street.told(driver) == [true]).await;
     unbind(&street, driver).await;
+    street.sandbox().clear_fault("krt");
     eventually("the regulator is told", async || street.told(driver) == [true, false]).await;
     street.drained().await;
     assert_eq!(street.row(driver).await.reported_on_line, Some(false));
@@ -143,7 +143,8 @@ async fn whoever_moves_to_another_licence_goes_off_line_under_the_first() {
     assert_eq!(all, [true, false, true], "in this order");
     let row = street.row(mover).await;
     assert_eq!((row.waits, row.reported_on_line), (false, Some(true)));
-    assert_eq!(street.fate("refused", "invalid").await, 0, "each id with its own licence");
+    // Each id with its own licence.
+    street.had_fate("refused", "invalid", 0).await;
 
     street.goes(mover, "offline").await;
     street.drained().await;
@@ -214,7 +215,7 @@ async fn what_the_regulator_refuses_of_that_is_not_repeated() {
     street.sandbox().set_krt_driver(&id, json!({"license_number": "7799999999"})).unwrap();
     unbind(&street, driver).await;
     street.drained().await;
-    assert_eq!(street.fate("refused", "invalid").await, 1);
+    street.had_fate("refused", "invalid", 1).await;
     assert_eq!(street.told(driver), [true]);
     assert_eq!(street.row(driver).await.reported_on_line, Some(false));
 }

@@ -130,11 +130,11 @@ async fn of_two_profiles_of_one_licence_the_later_status_counts() {
 async fn an_answer_that_comes_after_the_binding_went_is_not_kept() {
     let street = Street::start().await;
     let driver = street.ready(1).await[0];
-    street
-        .krt_fault(json!({"kind": "delay_after_work", "ms": 500, "route": "statuses", "times": 1}));
+    street.krt_fault(json!({"kind": "hold_after_work", "route": "statuses", "times": 1}));
     street.goes(driver, "online").await;
     eventually("it is on its way", async || street.told(driver) == [true]).await;
     street.database().execute("UPDATE deptrans.profiles SET deptrans_id = NULL").await;
+    street.sandbox().clear_fault("krt");
     street.drained().await;
     assert_eq!(street.shift(driver).await, None);
 }

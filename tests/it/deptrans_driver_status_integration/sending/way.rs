@@ -34,9 +34,9 @@ async fn on_line_busy_and_off_line_are_told_and_the_shift_is_kept() {
     assert_eq!(street.told(driver), [true, true, false]);
     let (status, has_end, _) = street.shift(driver).await.expect("a shift");
     assert_eq!((status.as_deref(), has_end), (Some("active"), true));
-    assert_eq!(street.fate("sent", "on_line").await, 2);
-    assert_eq!(street.fate("sent", "off_line").await, 1);
-    assert_eq!(street.app.count("deptrans_status_delay_seconds_count").await, 3);
+    street.had_fate("sent", "on_line", 2).await;
+    street.had_fate("sent", "off_line", 1).await;
+    street.counted("deptrans_status_delay_seconds_count", 3).await;
     let report = &street.reported(driver)[0];
     let license = street.driver(driver).license.unwrap();
     assert_eq!((&report.driver_id, &report.license_number), (&license.krt_id, &license.number));
@@ -89,7 +89,7 @@ async fn whoever_is_nothing_for_the_regulator_is_left_out_and_counted_by_reason(
         (unbound, "no_id"),
         (unknown_number, "no_license_number"),
     ] {
-        assert_eq!(street.fate("left_out", reason).await, 1, "{reason}");
+        street.had_fate("left_out", reason, 1).await;
         assert_eq!(street.told(index), NOTHING, "{reason}");
         let row = street.row(index).await;
         assert_eq!((row.waits, row.reported_on_line), (false, None), "{reason}");
@@ -109,8 +109,8 @@ async fn an_unknown_driver_is_tried_again_and_then_left_out() {
     });
     street.internal.post("status-events", json!({"events": [event]})).await.expect(200);
     street.drained().await;
-    assert_eq!(street.fate("failed", "unknown_driver").await, 3);
-    assert_eq!(street.fate("left_out", "unknown_driver").await, 1);
+    street.had_fate("failed", "unknown_driver", 3).await;
+    street.had_fate("left_out", "unknown_driver", 1).await;
 }
 
 #[actix_web::test]
@@ -158,8 +158,8 @@ async fn what_the_regulator_refuses_for_good_rests() {
     street.sandbox().set_krt_driver(&other_id, number).unwrap();
     street.go(&[(drivers[0], "online"), (drivers[1], "online")]).await;
     street.drained().await;
-    assert_eq!(street.fate("refused", "unknown_id").await, 1);
-    assert_eq!(street.fate("refused", "invalid").await, 1);
+    street.had_fate("refused", "unknown_id", 1).await;
+    street.had_fate("refused", "invalid", 1).await;
     for driver in drivers {
         let row = street.row(driver).await;
         assert_eq!((row.waits, row.reported_on_line, row.region), (false, None, Some(1)));
@@ -178,7 +178,7 @@ async fn a_status_whose_answer_is_lost_is_sent_again_as_the_same_one() {
     assert_eq!(counts.reports, 1, "one report");
     assert!(counts.repeated >= 2, "{counts:?}");
     assert_eq!(street.told(driver), [true]);
-    assert_eq!(street.fate("sent", "on_line").await, 1);
+    street.had_fate("sent", "on_line", 1).await;
 }
 
 #[actix_web::test]
@@ -200,7 +200,7 @@ async fn answers_that_are_none_are_asked_for_again() {
         assert_eq!(street.told(driver), [true]);
         assert_eq!(street.row(driver).await, rests("online", Some(true)));
     }
-    assert_eq!(street.fate("failed", "krt_bad_answer").await, 4);
+    street.had_fate("failed", "krt_bad_answer", 4).await;
 }
 
 /// A process that is to send nothing takes events all the same.
