@@ -212,6 +212,11 @@ async fn a_call_that_ran_out_of_time_left_nothing_and_can_be_repeated() {
     let internal = keyed(&customers.internal, "order-1");
     let hasty = internal.header("X-Request-Timeout-Ms", "300");
     hasty.post(UPSERT, order(PARK, PHONE)).await.problem(504, "deadline_exceeded");
+    // Its statement is cancelled beside the answer.
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let database = customers.app.database();
+    eventually("nothing waits any more", async || database.count(waiting).await == 0).await;
     held.rollback().await.unwrap();
     assert_eq!(orders(&customers, PARK, &id).await, 1);
     // The server may still be rolling it back.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::support::PATIENCE;
 use crate::support::app::{NO_DATABASE, start_sandbox};
 use crate::support::proxy::{Proxy, host_and_port};
 

@@ -2,7 +2,6 @@
 //! no unknown member gets into logs or metrics.
 
 use super::*;
-use crate::support::PATIENCE;
 use crate::support::app::start_sandbox;
 
 /// Stands in every text of an order that a dispatcher writes.
@@ -75,7 +74,7 @@ async fn nothing_is_shown_at(level: &str) {
     let env = [
         ("FLEET__TELEMETRY__LOG", level),
         ("FLEET__FLEET_ORDERS_MANAGER__PARK_TTL_MS", "1"),
-        ("FLEET__FLEET_ORDERS_MANAGER__PARK_STALE_MS", "2"),
+        ("FLEET__FLEET_ORDERS_MANAGER__PARK_STALE_MS", "50"),
         ("FLEET__UPSTREAMS__INT_API__BREAKER_FAILURES", "1000000"),
         ("FLEET__UPSTREAMS__PERSONAL__BREAKER_FAILURES", "1000000"),
         ("FLEET__UPSTREAMS__FLEET_PARKS__BREAKER_FAILURES", "1000000"),

@@ -17,6 +17,7 @@ mod metrics;
 mod parks;
 mod passing;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 
 use actix_web::http::Method;
@@ -27,9 +28,9 @@ use serde_json::{Value, json};
 use crate::support::app::{TestApp, configuration};
 use crate::support::client::{Caller, DISPATCHER_ID, Reply};
 use crate::support::database::TestDatabase;
-use crate::support::eventually;
 use crate::support::ports::free_port;
 use crate::support::process::Server;
+use crate::support::{PATIENCE, eventually, eventually_within};
 
 const DOMAIN: &str = "fleet-orders-manager";
 const CUSTOMERS: &str = "fleet-customers";
@@ -132,13 +133,26 @@ impl Desk {
     }
 
     async fn customers_total(&self, outcome: &str) -> u64 {
-        let name = "fleet_orders_manager_customers_total";
-        self.app.count(&format!("{name}{{outcome=\"{outcome}\"}}")).await
+        self.app.count(&customers_total(outcome)).await
+    }
+
+    /// Waits until so many ended like this, and none is left.
+    async fn customers_ended(&self, outcome: &str, count: u64) {
+        self.app.counted(&customers_total(outcome), count).await;
+        self.nobody_waits().await;
     }
 
     async fn customers_waiting(&self) -> u64 {
         self.app.count("fleet_orders_manager_customers_waiting").await
     }
+
+    async fn nobody_waits(&self) {
+        eventually("nobody waits", async || self.customers_waiting().await == 0).await;
+    }
+}
+
+fn customers_total(outcome: &str) -> String {
+    format!("fleet_orders_manager_customers_total{{outcome=\"{outcome}\"}}")
 }
 
 /// fleet-customers alone, as a process of its own that can go and come back.
@@ -214,11 +228,19 @@ fn the_order(sandbox: &Sandbox) -> KeptOrder {
     orders.remove(0)
 }
 
-/// The customer with [`PHONE`], once fleet-customers knows one with an order.
+/// The customer with [`PHONE`], once fleet-customers knows one with an order. While nobody can record
+/// it, the pauses grow up to half a minute.
 async fn customer(dispatcher: &Caller) -> Value {
-    let find = async || dispatcher.post("customers/find-by-phone", json!({"phone": PHONE})).await;
-    eventually("the customer is recorded", async || find().await.status == 200).await;
-    find().await.expect(200)
+    let found = RefCell::new(Value::Null);
+    eventually_within(3 * PATIENCE, "the customer is recorded", async || {
+        let reply = dispatcher.post("customers/find-by-phone", json!({"phone": PHONE})).await;
+        if reply.status == 200 {
+            found.replace(reply.json());
+        }
+        reply.status == 200
+    })
+    .await;
+    found.into_inner()
 }
 
 /// An answer that tells the caller to come back: 503 or 504 with `Retry-After`, in whole seconds.

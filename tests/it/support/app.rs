@@ -284,6 +284,14 @@ impl TestApp {
     pub async fn count(&self, series: &str) -> u64 {
         format!("{:.0}", self.metric(series).await).parse().expect("a count")
     }
+
+    /// Waits until so many are counted, and asserts that no more are. Much is counted a moment after
+    /// it can be seen otherwise.
+    pub async fn counted(&self, series: &str, count: u64) {
+        let what = format!("{series} is {count}");
+        eventually(&what, async || self.count(series).await >= count).await;
+        assert_eq!(self.count(series).await, count, "{series}");
+    }
 }
 
 /// A server on a thread of its own.

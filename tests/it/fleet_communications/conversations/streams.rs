@@ -60,7 +60,7 @@ async fn a_silent_stream_shows_that_it_lives() {
 #[actix_web::test]
 async fn a_stream_takes_neither_a_place_nor_a_deadline_of_requests() {
     let world = World::with(
-        "[http]\nmax_in_flight = 2\ndefault_timeout_ms = 3000\nmax_timeout_ms = 3000\n\
+        "[http]\nmax_in_flight = 2\ndefault_timeout_ms = 6000\nmax_timeout_ms = 6000\n\
          [fleet_communications.conversations]\nheartbeat_ms = 300",
     )
     .await;
@@ -70,7 +70,7 @@ async fn a_stream_takes_neither_a_place_nor_a_deadline_of_requests() {
     }
     let opened = Instant::now();
     for events in &mut streams {
-        while opened.elapsed().as_millis() < 3_500 {
+        while opened.elapsed().as_millis() < 6_500 {
             events.heartbeat().await;
         }
     }
@@ -118,7 +118,7 @@ async fn a_stream_ends_when_it_is_old() {
 
 #[actix_web::test]
 async fn open_streams_do_not_hold_up_the_end() {
-    let mut world = World::start().await;
+    let mut world = World::with("[http]\ngrace_ms = 30000\n").await;
     let mut streams = Vec::new();
     for _ in 0..10 {
         streams.push(world.events().await);
@@ -130,8 +130,8 @@ async fn open_streams_do_not_hold_up_the_end() {
     let stopped = Instant::now();
     world.app.stop();
     let took = stopped.elapsed();
-    // The grace is five seconds.
-    assert!(took.as_millis() < 4_000, "{took:?}");
+    // The grace is half a minute.
+    assert!(took.as_secs() < 15, "{took:?}");
     for events in &mut streams {
         assert_eq!(events.next().await, None, "it ends as it should, not by a reset");
         assert!(events.retry.is_some());
@@ -172,7 +172,8 @@ async fn a_client_that_never_reads_loses_its_place() {
         open(&world).await == 0
     })
     .await;
-    assert_eq!(world.app.count("http_write_timeouts_total").await, 1);
+    // What is read of its connection may fail for the same reason.
+    assert!(world.app.count("http_write_timeouts_total").await >= 1);
     drop(stalled);
 }
 

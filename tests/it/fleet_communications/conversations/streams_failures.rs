@@ -126,7 +126,7 @@ async fn without_any_notification_streams_look_for_themselves() {
 async fn an_open_stream_outlives_a_restart_of_the_database() {
     let mut postgres = Postgres::start().await;
     let config = format!(
-        "[database]\nurl = '{}'\nconnect_timeout_ms = 1000\n\
+        "[database]\nurl = '{}'\nconnect_timeout_ms = 4000\n\
          [fleet_communications.conversations]\nheartbeat_ms = 200\n{SELDOM}",
         postgres.url()
     );
@@ -158,7 +158,7 @@ async fn an_open_stream_outlives_a_restart_of_the_database() {
 async fn a_database_that_hangs_does_not_silence_a_stream() {
     let postgres = Postgres::start().await;
     let config = format!(
-        "[database]\nurl = '{}'\nconnect_timeout_ms = 1000\n\
+        "[database]\nurl = '{}'\nconnect_timeout_ms = 4000\n\
          [fleet_communications.conversations]\nheartbeat_ms = 200\nlook_ms = 300\n",
         postgres.url()
     );

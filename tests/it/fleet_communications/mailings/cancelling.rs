@@ -38,12 +38,13 @@ async fn before_its_time_nothing_goes_out() {
 
 #[actix_web::test]
 async fn while_it_goes_out_every_driver_is_counted_once() {
-    let office = Office::of_drivers(6_000).await;
-    office.app.fault("feeds", json!({"kind": "delay", "ms": 300, "route": "/create"}));
+    let office = Office::of_drivers(4_000).await;
+    office.hold_from_the_second_chunk();
     let id = office.order("x").await;
-    office.until(&id, "some have it", |m| number(&m["recipients"]["sent"]) >= 1_000).await;
+    office.until_the_second_chunk(&id).await;
     let first = office.cancel(&id).await["outcome"].clone();
     assert_adds_up(&office, &id, &first).await;
+    office.app.sandbox.clear_fault("feeds");
     let outcome = office.cancelled(&id).await;
     assert_adds_up(&office, &id, &outcome).await;
     assert!(number(&outcome["stopped"]) > 0 && number(&outcome["recalled"]) >= 1_000, "{outcome}");
@@ -58,13 +59,20 @@ async fn while_it_goes_out_every_driver_is_counted_once() {
 
 #[actix_web::test]
 async fn while_recipients_are_selected_nobody_is_added_any_more() {
-    let office = Office::of_drivers(5_000).await;
-    office.app.fault("parks", json!({"kind": "delay_after_work", "ms": 400}));
+    let office = Office::of_drivers(3_000).await;
+    let pass = json!({"kind": "delay", "ms": 1, "times": 1});
+    office.app.fault("parks", json!([pass, {"kind": "hold_after_work"}]));
+    let pages = || office.app.sandbox.calls("parks", "POST /v1/driver-profiles/list");
     let id = office.order("x").await;
-    office.until(&id, "some are selected", |m| number(&m["recipients"]["selected"]) > 0).await;
+    office
+        .until(&id, "the second page is under way", |m| {
+            number(&m["recipients"]["selected"]) > 0 && pages() > 1
+        })
+        .await;
     let outcome = office.cancel(&id).await["outcome"].clone();
     assert_adds_up(&office, &id, &outcome).await;
     let selected = office.mailing(&id).await["recipients"]["selected"].clone();
+    office.app.sandbox.clear_fault("parks");
     eventually("no task is left", async || office.tasks().await == 0).await;
     assert_eq!(office.mailing(&id).await["recipients"]["selected"], selected);
     let outcome = office.cancelled(&id).await;

@@ -118,6 +118,20 @@ impl Office {
         assert_eq!((counts.doubled, counts.mismatches), (0, 0));
     }
 
+    /// Feeds answers the first chunk; the next is under way until its faults are cleared.
+    fn hold_from_the_second_chunk(&self) {
+        let pass = json!({"kind": "delay", "ms": 1, "times": 1, "route": "/create"});
+        self.app.fault("feeds", json!([pass, {"kind": "hold", "route": "/create"}]));
+    }
+
+    /// Waits until one has it and the second is under way; the mailing by then.
+    async fn until_the_second_chunk(&self, id: &str) -> Value {
+        self.until(id, "the second chunk is under way", |mailing| {
+            number(&mailing["recipients"]["sent"]) > 0 && self.feeds_calls("create") > 1
+        })
+        .await
+    }
+
     fn feeds_calls(&self, route: &str) -> u64 {
         self.app.sandbox.calls("feeds", &format!("POST /v1/feeds/{route}"))
     }

@@ -5,15 +5,12 @@ use super::*;
 #[actix_web::test]
 async fn progress_shows_while_it_goes_out() {
     let office = Office::of_drivers(4_500).await;
-    office.app.fault("feeds", json!({"kind": "delay", "ms": 400}));
+    office.hold_from_the_second_chunk();
     let id = office.order("x").await;
-    let under_way = office
-        .until(&id, "some have it and some do not", |mailing| {
-            (1..4_500).contains(&number(&mailing["recipients"]["sent"]))
-        })
-        .await;
-    assert_eq!(under_way["recipients"]["selected"], 4_500);
-    assert!(under_way.get("finished_at").is_none() || under_way["status"] == "sent", "{under_way}");
+    let under_way = office.until_the_second_chunk(&id).await;
+    assert_eq!(under_way["recipients"], recipients(4_500, 1_000, 0));
+    assert_eq!((&under_way["status"], under_way.get("finished_at")), (&json!("sending"), None));
+    office.app.sandbox.clear_fault("feeds");
     let sent = office.becomes(&id, "sent").await;
     assert_eq!(sent["recipients"], recipients(4_500, 4_500, 0));
     office.assert_reached(ids(&office));
@@ -81,13 +78,16 @@ async fn a_lost_answer_is_asked_for_again_and_nobody_gets_it_twice() {
 #[actix_web::test]
 async fn a_big_mailing_does_not_hold_up_a_small_one() {
     let config =
-        "[tasks]\nqueues = { mailings = 1 }\n[fleet_communications]\nmailing_slice_ms = 200\n";
+        "[tasks]\nqueues = { mailings = 1 }\n[fleet_communications]\nmailing_slice_ms = 1\n";
     let office = Office::with(8_000, config).await;
-    office.app.fault("feeds", json!({"kind": "delay", "ms": 300}));
+    office.hold_from_the_second_chunk();
     let big = office.order("big").await;
-    office.until(&big, "it goes out", |big| number(&big["recipients"]["selected"]) > 0).await;
+    office.until_the_second_chunk(&big).await;
     let body = json!({"message": "small", "filter": {}});
     let small = office.stranger.post("mailings", body).await.expect(202);
+    // Of eight chunks at most six go out before the small one's turn has come.
+    let pass = json!({"kind": "delay", "ms": 1, "times": 4});
+    office.app.fault("feeds", json!([pass, {"kind": "hold"}]));
     let small = becomes(&office.stranger, &id_of(&small, "mailing_id"), "sent").await;
     assert_eq!(small["recipients"], recipients(20, 20, 0));
     let under_way = office.mailing(&big).await;
