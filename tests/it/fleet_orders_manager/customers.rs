@@ -102,7 +102,7 @@ async fn a_fleet_customers_that_is_down_is_told_when_it_is_back() {
 
     customers.start(&desk.app.sandbox).await;
     let dispatcher = customers.dispatcher();
-    eventually_within(3 * PATIENCE, "both orders are recorded", async || {
+    eventually("both orders are recorded", async || {
         customer(&dispatcher).await["orders_count"] == 2
     })
     .await;
@@ -140,10 +140,7 @@ async fn an_order_is_counted_once_however_often_it_is_told() {
     eventually("it is told again and again", tried).await;
     assert_eq!(desk.customers_waiting().await, 1, "whether it was done is not known");
     proxy.set(Mode::Pass);
-    eventually_within(3 * PATIENCE, "it is known", async || {
-        desk.customers_total("recorded").await == 1
-    })
-    .await;
+    eventually("it is known", async || desk.customers_total("recorded").await == 1).await;
     assert_eq!(counted().await, 1);
 }
 

@@ -30,7 +30,7 @@ use crate::support::client::{Caller, DISPATCHER_ID, Reply};
 use crate::support::database::TestDatabase;
 use crate::support::ports::free_port;
 use crate::support::process::Server;
-use crate::support::{PATIENCE, eventually, eventually_within};
+use crate::support::{PATIENCE, eventually};
 
 const DOMAIN: &str = "fleet-orders-manager";
 const CUSTOMERS: &str = "fleet-customers";
@@ -228,11 +228,10 @@ fn the_order(sandbox: &Sandbox) -> KeptOrder {
     orders.remove(0)
 }
 
-/// The customer with [`PHONE`], once fleet-customers knows one with an order. While nobody can record
-/// it, the pauses grow up to half a minute.
+/// The customer with [`PHONE`], once fleet-customers knows one with an order.
 async fn customer(dispatcher: &Caller) -> Value {
     let found = RefCell::new(Value::Null);
-    eventually_within(3 * PATIENCE, "the customer is recorded", async || {
+    eventually("the customer is recorded", async || {
         let reply = dispatcher.post("customers/find-by-phone", json!({"phone": PHONE})).await;
         if reply.status == 200 {
             found.replace(reply.json());
