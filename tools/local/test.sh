@@ -2,7 +2,7 @@
 # `make test`: the tests against a real PostgreSQL; each makes a database of its own from a template.
 # Arguments go to `cargo test`. FLEET_TEST_DATABASE_URL, where given, is used and nothing is started.
 # Tests of Kafka run against an embedded broker, and also against the real one that `make kafka` started
-# or KAFKA_BROKERS names.
+# or KAFKA_BROKERS names. STALLS=2: meanwhile threads stand still for up to two seconds each (tools/stalls.py).
 . "$(dirname "$0")/lib.sh"
 
 # Tests start brokers of their own, and processes whose clock is wrong.
@@ -21,4 +21,4 @@ export KAFKA_LIB
 if [ -z "$KAFKA_BROKERS" ]; then say "no real Kafka runs (make kafka): the embedded broker only"; fi
 # Tests mostly wait for PostgreSQL: more threads than cores.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
-cargo test --features sandbox "$@"
+cargo test --features sandbox ${STALLS:+--config "target.'cfg(all())'.runner = '$PWD/tools/stalls.py'"} "$@"
