@@ -80,7 +80,8 @@ impl Crowd {
 
 async fn spawn(database: &TestDatabase, sandbox: &Sandbox, broker: &Mosquitto) -> Server {
     let config = configuration_at(&database.url(), sandbox, &broker.section()) + QUICK;
-    Server::start(&config, &[("FLEET__DOMAINS", DOMAIN)]).await
+    // A stop waits for longer than a cabinet is waited for.
+    Server::start(&config, &[("FLEET__DOMAINS", DOMAIN), ("FLEET__HTTP__GRACE_MS", "15000")]).await
 }
 
 fn caller(server: &Server) -> Caller {
@@ -182,7 +183,7 @@ async fn a_process_that_was_stopped_before_it_sent_does_not_send_late() {
         stopped.try_send(post, &path, Some("{}".into())).await
     });
     crowd.servers[0].signal("STOP");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
     crowd.servers[0].signal("CONT");
     let _ = call.await.unwrap();
     let expiries = "SELECT count(*) FROM scooter_accumulator.commands WHERE status = 'succeeded' \
@@ -232,7 +233,7 @@ async fn an_answer_that_the_broker_lost_never_frees_a_cell_by_a_timer() {
     rig.broker.kill();
     let long_ago = "UPDATE scooter_accumulator.bookings SET expires_at = now() - interval '1 day'";
     rig.app.database().execute(long_ago).await;
-    tokio::time::sleep(Duration::from_millis(4_500)).await;
+    tokio::time::sleep(Duration::from_millis(11_000)).await;
     assert_eq!(rig.booking(&booking).await["status"], "unknown");
     let other = json!({"cabinet_id": "cab-1", "contractor_id": "u", "kind": "pickup", "count": 3});
     rig.backend.post("bookings", other).await.problem(409, "not_enough_accumulators");
