@@ -233,7 +233,7 @@ async fn an_answer_that_the_broker_lost_never_frees_a_cell_by_a_timer() {
     rig.broker.kill();
     let long_ago = "UPDATE scooter_accumulator.bookings SET expires_at = now() - interval '1 day'";
     rig.app.database().execute(long_ago).await;
-    tokio::time::sleep(Duration::from_millis(11_000)).await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(rig.booking(&booking).await["status"], "unknown");
     let other = json!({"cabinet_id": "cab-1", "contractor_id": "u", "kind": "pickup", "count": 3});
     rig.backend.post("bookings", other).await.problem(409, "not_enough_accumulators");
