@@ -286,6 +286,7 @@ async fn a_connection_that_closed_while_idle_is_not_used() {
         requests.recv_timeout(PATIENCE).unwrap();
         sleep(Duration::from_millis(100)).await;
     }
+    assert_eq!(requests.try_iter().count(), 0, "three calls, each on a connection of its own");
 }
 
 #[actix_web::test]

@@ -16,6 +16,8 @@ use crate::support::process::Server;
 const RATE: usize = 100;
 const BURST: usize = 5;
 const PROCESSES: usize = 2;
+/// Calls of each process under way, as [`ENV`] has it.
+const CONCURRENCY: usize = 8;
 /// What is taken is another's as soon after a kill as may be. A hundred calls a second.
 const ENV: [(&str, &str); 6] = [
     ("SENDING__BATCH_MS", "500"),
@@ -153,7 +155,10 @@ fn wrong(reports: &[KrtReport]) -> u64 {
 /// all that the processes have under way.
 fn assert_pace(city: &City, since: usize) {
     let counts = city.world.sandbox.krt_counts();
-    assert!(counts.most_per_second <= RATE + RATE / 2 + BURST + 8 * PROCESSES, "{counts:?}");
+    assert!(
+        counts.most_per_second <= RATE + RATE / 2 + BURST + CONCURRENCY * PROCESSES,
+        "{counts:?}"
+    );
     let told = city.world.sandbox.all_reported().split_off(since);
     let (first, last) = (told[0].received_at, told[told.len() - 1].received_at);
     let fastest = told.len().saturating_sub(BURST) as f64 / RATE as f64;

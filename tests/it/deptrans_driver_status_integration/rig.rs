@@ -1,7 +1,5 @@
 //! Drivers who go on and off line, and a server that tells the regulator.
 
-use std::cell::Cell;
-
 use fleet::sandbox::Sandbox;
 use fleet::sandbox::{KrtReport, SandboxDriver};
 use jiff::{SignedDuration, Timestamp};
@@ -211,19 +209,7 @@ impl Street {
 
     /// So many statuses had this fate, once all are counted.
     pub async fn had_fate(&self, outcome: &str, reason: &str, expected: u64) {
-        self.counted(&fate(outcome, reason), expected).await;
-    }
-
-    /// A count reaches this and is no more. What becomes of a status is counted a moment after it was
-    /// settled.
-    pub async fn counted(&self, series: &str, expected: u64) {
-        let seen = Cell::new(0);
-        eventually(&format!("{series} is {expected}"), async || {
-            seen.set(self.app.count(series).await);
-            seen.get() >= expected
-        })
-        .await;
-        assert_eq!(seen.get(), expected, "{series}");
+        self.app.counted(&fate(outcome, reason), expected).await;
     }
 
     /// The state of his shift: status, whether it has an end, and its number.

@@ -31,10 +31,10 @@ struct Quotient {
     quotient: i64,
 }
 
-/// Divides 1000 by each input, after 50 ms, or with this one after 3 s; 0 makes the whole statement fail.
+/// With this among its inputs, a statement takes 3 s.
 const SLOW: i64 = 999;
 
-/// See [`SLOW`].
+/// Divides 1000 by each input, after 50 ms; 0 makes the whole statement fail.
 struct Divide;
 
 impl BatchedStatement for Divide {
@@ -54,8 +54,11 @@ impl BatchedStatement for Divide {
 
     async fn run(mut connection: &Connection, inputs: &[i64]) -> QueryResult<Vec<i64>> {
         BATCHES.with_borrow_mut(|batches| batches.push(inputs.to_vec()));
-        let sql = "SELECT 1000 / input AS quotient FROM pg_sleep(CASE WHEN 999 = ANY($1) THEN 3 ELSE 0.05 END), \
-             UNNEST($1) WITH ORDINALITY AS i(input, place) ORDER BY place";
+        let sql = format!(
+            "SELECT 1000 / input AS quotient \
+             FROM pg_sleep(CASE WHEN {SLOW} = ANY($1) THEN 3 ELSE 0.05 END), \
+             UNNEST($1) WITH ORDINALITY AS i(input, place) ORDER BY place"
+        );
         let query = diesel::sql_query(sql).bind::<Array<BigInt>, _>(inputs);
         let rows: Vec<Quotient> = query.load(&mut connection).await?;
         Ok(rows.into_iter().map(|row| row.quotient).collect())

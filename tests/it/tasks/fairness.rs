@@ -5,7 +5,7 @@ use fleet::platform::tasks::NewTask;
 use super::rig::{Note, World, note, park};
 use crate::support::eventually;
 
-/// Tasks number 0 to 999 are park a's, from 10000 on park b's, from 10000 on nobody's.
+/// Tasks number 0 to 999 are park a's, from 10000 on park b's, from 20000 on nobody's.
 fn own(name: &str, number: i64) -> NewTask<Note> {
     note(number).of_park(&park(name))
 }

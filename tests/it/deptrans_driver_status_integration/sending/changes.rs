@@ -20,7 +20,7 @@ async fn a_status_that_changes_while_it_is_sent_is_sent_again() {
     street.drained().await;
     assert_eq!(street.told(driver), [true, false], "the newest follows, what was between does not");
     assert_eq!(street.row(driver).await.reported_on_line, Some(false));
-    street.counted("deptrans_statuses_changed_while_sent_total", 1).await;
+    street.app.counted("deptrans_statuses_changed_while_sent_total", 1).await;
 }
 
 #[actix_web::test]
@@ -44,7 +44,7 @@ async fn an_older_event_that_comes_while_a_status_is_sent_changes_nothing() {
     street.sandbox().clear_fault("krt");
     street.drained().await;
     assert_eq!(street.told(driver), [true]);
-    street.counted("deptrans_statuses_changed_while_sent_total", 0).await;
+    street.app.counted("deptrans_statuses_changed_while_sent_total", 0).await;
 }
 
 /// On line goes first, however late it came.

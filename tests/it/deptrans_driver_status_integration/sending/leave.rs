@@ -40,7 +40,7 @@ async fn whoever_is_on_line_is_told_off_line_when_his_id_is_removed() {
     assert_eq!(reports[0].license_number, reports[1].license_number);
     assert_eq!(street.shift(on).await.and_then(|(status, ..)| status), None);
     street.had_fate("left_out", "no_id", 1).await;
-    street.counted("deptrans_statuses_changed_while_sent_total", 0).await;
+    street.app.counted("deptrans_statuses_changed_while_sent_total", 0).await;
 
     street.go(&[(on, "busy"), (on, "offline")]).await;
     street.drained().await;

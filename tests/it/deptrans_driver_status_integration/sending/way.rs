@@ -36,7 +36,7 @@ async fn on_line_busy_and_off_line_are_told_and_the_shift_is_kept() {
     assert_eq!((status.as_deref(), has_end), (Some("active"), true));
     street.had_fate("sent", "on_line", 2).await;
     street.had_fate("sent", "off_line", 1).await;
-    street.counted("deptrans_status_delay_seconds_count", 3).await;
+    street.app.counted("deptrans_status_delay_seconds_count", 3).await;
     let report = &street.reported(driver)[0];
     let license = street.driver(driver).license.unwrap();
     assert_eq!((&report.driver_id, &report.license_number), (&license.krt_id, &license.number));

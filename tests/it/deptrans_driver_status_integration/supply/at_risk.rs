@@ -75,5 +75,5 @@ async fn the_queue_is_counted_with_its_age() {
     street.app.sandbox.clear_fault("driver-trackstory");
     street.drained().await;
     eventually("nothing is left", async || queue().await == (0, 0)).await;
-    street.counted("deptrans_status_delay_seconds_count", 5).await;
+    street.app.counted("deptrans_status_delay_seconds_count", 5).await;
 }
