@@ -22,8 +22,8 @@ migrate: ## migrate the local database only
 kafka: ## a real single-node Kafka for `run` and `test` (without: an embedded one)
 	@tools/local/kafka.sh up
 
-test: ## all tests, against a local PostgreSQL (ARGS='name' for some; STALLS=2: threads stand still)
-	@STALLS='$(STALLS)' tools/local/test.sh $(ARGS)
+test: ## all tests, against a local PostgreSQL (ARGS='name' for some; STALLS=2: threads stand still; AGAIN=3)
+	@STALLS='$(STALLS)' AGAIN='$(AGAIN)' tools/local/test.sh $(ARGS)
 
 chaos: ## seeded fault runs with real processes (SEEDS=3 SEED=1 DRIVERS=100000 ARGS=kills WRITE=1)
 	@SEEDS='$(SEEDS)' SEED='$(SEED)' DRIVERS='$(DRIVERS)' WRITE='$(WRITE)' tools/chaos.sh $(ARGS)

@@ -3,6 +3,7 @@
 # Arguments go to `cargo test`. FLEET_TEST_DATABASE_URL, where given, is used and nothing is started.
 # Tests of Kafka run against an embedded broker, and also against the real one that `make kafka` started
 # or KAFKA_BROKERS names. STALLS=2: meanwhile threads stand still for up to two seconds each (tools/stalls.py).
+# AGAIN=3: where no more than three tests of a binary failed, they run once more, by themselves (again.sh).
 . "$(dirname "$0")/lib.sh"
 
 # Tests start brokers of their own, and processes whose clock is wrong.
@@ -21,4 +22,8 @@ export KAFKA_LIB
 if [ -z "$KAFKA_BROKERS" ]; then say "no real Kafka runs (make kafka): the embedded broker only"; fi
 # Tests mostly wait for PostgreSQL: more threads than cores.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
-cargo test --features sandbox ${STALLS:+--config "target.'cfg(all())'.runner = '$PWD/tools/stalls.py'"} "$@"
+config=()
+run_by() { config=(--config "target.'cfg(all())'.runner = ['$PWD/$1']"); }
+if [ -n "${AGAIN:-}" ]; then run_by tools/local/again.sh; fi
+if [ -n "${STALLS:-}" ]; then run_by tools/stalls.py; fi
+cargo test --features sandbox "${config[@]}" "$@"
