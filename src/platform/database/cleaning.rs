@@ -24,6 +24,8 @@ use crate::platform::telemetry::metrics::{IntCounterVec, IntGaugeVec, Metrics};
 const FIRST: Duration = Duration::from_secs(2);
 /// From one round to the next at most, unless a cleaning says otherwise.
 const EVERY: Duration = Duration::from_mins(10);
+/// What failed is tried again after this, where its pause is longer.
+const RETRY: Duration = Duration::from_mins(1);
 /// Rows of a batch, unless a cleaning says otherwise, and batches of a round.
 const BATCH: i64 = 1_000;
 const BATCHES: usize = 1_000;
@@ -187,7 +189,9 @@ pub async fn clean(database: Database, metrics: Metrics, cleanings: Vec<Cleaning
             return;
         }
         let what = cleaning.what;
-        match cleaning.round(&database, &metrics, &stop).await {
+        let round = cleaning.round(&database, &metrics, &stop).await;
+        let pause = pause(cleaning.every, round.is_err());
+        match round {
             Ok(0) => {}
             Ok(rows) => tracing::info!(what, rows, "old rows were cleaned away"),
             Err(error) => {
@@ -196,6 +200,23 @@ pub async fn clean(database: Database, metrics: Metrics, cleanings: Vec<Cleaning
                 tracing::warn!(what, code, cause, "old rows are not cleaned away for now");
             }
         }
-        *at = Instant::now() + cleaning.every.mul_f64(0.8 + 0.2 * rand::random::<f64>());
+        *at = Instant::now() + pause;
+    }
+}
+
+/// From one round to the next. It varies, so that instances do not keep step.
+fn pause(every: Duration, failed: bool) -> Duration {
+    let longest = if failed { every.min(RETRY) } else { every };
+    longest.mul_f64(0.8 + 0.2 * rand::random::<f64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_tried_again_sooner() {
+        assert!(pause(EVERY, true) <= RETRY && pause(EVERY, false) > RETRY);
+        assert!(pause(RETRY / 2, true) <= RETRY / 2, "and never later than it would be anyway");
     }
 }

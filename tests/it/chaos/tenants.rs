@@ -16,6 +16,7 @@ use super::rig::{Counts, Run, drivers, seeds, until};
 use crate::support::app::{configuration, start_sandbox};
 use crate::support::client::{Caller, Reply};
 use crate::support::database::TestDatabase;
+use crate::support::names_of_series;
 
 const ORDERS: &str = "fleet-orders-manager";
 const CUSTOMERS: &str = "fleet-customers";
@@ -270,7 +271,7 @@ impl Site {
         let mut texts = vec![("the log", self.processes.said())];
         for number in 0..self.processes.count() {
             let metrics = self.processes.call(number, |root| root, (Method::GET, "metrics", None));
-            texts.push(("metrics", metrics.await.text()));
+            texts.push(("metrics", names_of_series(&metrics.await.text())));
         }
         texts.push(("the database", self.database.dump().await));
         assert!(texts.iter().all(|(_, text)| text.len() > 1_000), "there is little to look at");

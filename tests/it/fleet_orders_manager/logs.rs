@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::support::app::start_sandbox;
+use crate::support::names_of_series;
 
 /// Stands in every text of an order that a dispatcher writes.
 const MARKER: &str = "marker-of-the-order";
@@ -98,7 +99,7 @@ async fn nothing_is_shown_at(level: &str) {
         }
         sandbox.clear_fault(stand_in);
     }
-    let metrics = server.anonymous().get("metrics").await.text();
+    let metrics = names_of_series(&server.anonymous().get("metrics").await.text());
     sandbox.set_fault("int-api", json!({"kind": "close", "route": "/info"})).unwrap();
     eventually("all is well but for one route", async || {
         orders.post("orders/draft", marked()).await.status == 200

@@ -1,6 +1,7 @@
 //! What the product watches.
 
 use super::*;
+use crate::support::names_of_series;
 
 #[actix_web::test]
 async fn orders_are_counted_by_step_and_outcome() {
@@ -40,12 +41,9 @@ async fn no_label_names_a_park_an_order_or_a_person() {
     park.get(&format!("orders/{id}")).await.expect(200);
     eventually("the customer is recorded", async || desk.customers_total("recorded").await == 1)
         .await;
-    let metrics = desk.app.anonymous().get("metrics").await.text();
-    // A value may have any digits.
-    let series = metrics.lines().filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series);
-    let series: Vec<&str> = series.collect();
+    let metrics = names_of_series(&desk.app.anonymous().get("metrics").await.text());
     for secret in ["park-of-the-metrics", &id, DIGITS, DISPATCHER_ID, "Тверская"] {
-        let telling = series.iter().find(|series| series.contains(secret));
+        let telling = metrics.lines().find(|name| name.contains(secret));
         assert_eq!(telling, None, "{secret}");
     }
     let route = "route=\"/fleet-orders-manager/dispatcher/v1/orders/{order_id}\"";

@@ -19,7 +19,7 @@ use crate::support::client::Caller;
 use crate::support::database::TestDatabase;
 use crate::support::kafka::Kafka;
 use crate::support::process::Server;
-use crate::support::{PATIENCE, eventually};
+use crate::support::{PATIENCE, eventually, names_of_series};
 
 const PARK: &str = "park-1";
 /// Sees everything, and still takes no longer than a test may.
@@ -194,7 +194,7 @@ async fn nothing_personal_is_kept_or_shown_by_the_whole_server() {
     let tasks = "SELECT count(*) FROM task_queue.tasks WHERE kind = 'fleet_customers.erase' \
          OR queue = 'mailings'";
     assert!(world.database.count(tasks).await >= 2, "there are tasks to look at");
-    let metrics = world.server.anonymous().get("metrics").await.text();
+    let metrics = names_of_series(&world.server.anonymous().get("metrics").await.text());
     world.server.signal("TERM");
     assert!(world.server.wait(PATIENCE).await.is_some());
     eventually("the traces have come", async || {

@@ -12,9 +12,9 @@ use super::DOMAIN;
 use crate::support::app::{configuration, start_sandbox};
 use crate::support::client::Caller;
 use crate::support::database::TestDatabase;
-use crate::support::eventually;
 use crate::support::process::Server;
 use crate::support::proxy::{Mode, Proxy, host_and_port};
+use crate::support::{eventually, names_of_series};
 
 /// The digits that every spelling of the phone has.
 const DIGITS: &str = "9161234567";
@@ -214,7 +214,7 @@ async fn nothing_personal_is_shown_at(level: &str) {
         world.dispatcher.delete(&format!("customers/{id}")).await.status == 204
     })
     .await;
-    let metrics = world.server.anonymous().get("metrics").await.text();
+    let metrics = names_of_series(&world.server.anonymous().get("metrics").await.text());
     world.server.signal("TERM");
     assert!(world.server.wait(crate::support::PATIENCE).await.is_some());
 

@@ -41,6 +41,12 @@ pub async fn eventually_within(limit: Duration, what: &str, holds: impl AsyncFn(
     }
 }
 
+/// What names the series of `metrics`, a line each. Secrets are looked for in it: a value has any digits.
+pub fn names_of_series(metrics: &str) -> String {
+    let names = metrics.lines().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name);
+    names.collect::<Vec<_>>().join("\n")
+}
+
 /// Runs `work` to its end on a thread and a runtime of its own: also where blocking is all that can
 /// be done, as in `Drop`.
 pub fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {

@@ -6,6 +6,7 @@ use fleet::sandbox::Sandbox;
 use super::*;
 use crate::support::app::{configuration, start_sandbox};
 use crate::support::database::TestDatabase;
+use crate::support::names_of_series;
 use crate::support::process::Server;
 use crate::support::proxy::{Mode, Proxy, host_and_port};
 
@@ -127,7 +128,7 @@ async fn nothing_is_shown_at(level: &str) {
         world.proxy.set(Mode::Pass);
     }
     eventually("the database is back", async || world.caller(0).get(ID).await.status == 200).await;
-    let metrics = world.server.anonymous().get("metrics").await.text();
+    let metrics = names_of_series(&world.server.anonymous().get("metrics").await.text());
     world.server.signal("TERM");
     assert!(world.server.wait(crate::support::PATIENCE).await.is_some());
     let output = world.server.output();

@@ -3,6 +3,7 @@
 use futures_util::future::{join, join_all};
 
 use super::*;
+use crate::support::eventually;
 
 #[actix_web::test]
 async fn counters_are_exact_and_numbers_have_no_gaps() {
@@ -92,4 +93,29 @@ async fn a_park_whose_writer_is_slow_does_not_hold_up_another() {
     held.rollback().await.unwrap();
     let list = world.dispatcher.get(&messages_of("d")).await.expect(200);
     assert_eq!(texts(&list), ["1"], "what was refused left nothing");
+}
+
+/// Whoever removes old messages takes their park's stream first. A mark that did it the other way round would be
+/// ended by PostgreSQL now and then, or end the other.
+#[actix_web::test]
+async fn a_mark_that_waits_for_its_park_holds_no_message() {
+    let world = World::start().await;
+    let message = world.to_park("d", "x").await;
+    let database = world.app.database();
+    let mut other = database.connect().await;
+    let cleaner = other.transaction().await.unwrap();
+    let stream = "SELECT FROM fleet_communications.park_streams FOR UPDATE";
+    cleaner.batch_execute(stream).await.unwrap();
+    let cleans = async {
+        let waits = "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("the mark waits", async || database.count(waits).await == 1).await;
+        let messages = "SELECT FROM fleet_communications.messages FOR UPDATE NOWAIT";
+        cleaner.batch_execute(messages).await.expect("nobody holds a message");
+        cleaner.commit().await.unwrap();
+    };
+    let mark = world.dispatcher.post("conversations/d/read", up_to(&message));
+    let (reply, ()) = join(mark, cleans).await;
+    reply.expect(204);
+    assert_eq!(world.conversation("d").await["unread_count"], 0);
 }

@@ -8,6 +8,7 @@ use fleet::sandbox::Sandbox;
 use super::*;
 use crate::support::app::{configuration, start_sandbox};
 use crate::support::database::TestDatabase;
+use crate::support::names_of_series;
 use crate::support::process::Server;
 
 /// `personal` is given up soon, and its breaker mends itself at once.
@@ -124,7 +125,7 @@ async fn nothing_personal_stands_in_a_task() {
     let rows = database.query(task, &[]).await;
     let task: &str = rows[0].get(0);
     assert!(task.contains("erasure_no"), "{task}");
-    let metrics = customers.app.anonymous().get("metrics").await.text();
+    let metrics = names_of_series(&customers.app.anonymous().get("metrics").await.text());
     for trace in [&id, PHONE, &PHONE[1..], NAME] {
         assert!(!task.contains(trace), "{trace} in {task}");
         assert!(!metrics.contains(trace), "{trace} in the metrics");
