@@ -30,6 +30,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::support::ports::free_port;
 use crate::support::{PATIENCE, eventually};
 
 const PHONE: &str = "+79991234567";
@@ -112,7 +113,7 @@ impl Rig {
 #[actix_web::test]
 async fn every_fault_is_told_apart() {
     let rig = rig(|settings| {
-        settings.timeout_ms = 3_000;
+        settings.timeout_ms = 6_000;
         settings.body_limit_bytes = 64 * 1024;
     });
     let status = |status: u16, retry_after: Option<u64>| UpstreamError::Status {
@@ -147,8 +148,7 @@ async fn every_fault_is_told_apart() {
 
 #[actix_web::test]
 async fn nobody_listens() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let upstream = upstream_of(format!("http://127.0.0.1:{port}"), |_| {});
+    let upstream = upstream_of(format!("http://127.0.0.1:{}", free_port()), |_| {});
     let error = upstream.call(&ctx(), store()).await.unwrap_err();
     assert_eq!(error, UpstreamError::Connect(std::io::ErrorKind::ConnectionRefused));
 }
@@ -206,6 +206,7 @@ async fn the_breaker_opens_and_recovers() {
     for _ in 0..3 {
         assert_eq!(rig.send(store()).await, Err(UpstreamError::Timeout));
     }
+    eventually("all have come", async || rig.stores() == 3).await;
     rig.sandbox.clear_fault("personal");
     let before = rig.stores();
     let error = rig.send(store()).await.unwrap_err();
@@ -305,7 +306,7 @@ async fn a_call_carries_token_trace_and_headers() {
 
 #[actix_web::test]
 async fn metrics_tell_outcomes() {
-    let rig = rig(|settings| settings.timeout_ms = 3_000);
+    let rig = rig(|settings| settings.timeout_ms = 6_000);
     rig.send(store()).await.unwrap();
     for fault in [
         json!({"kind": "status", "status": 500}),

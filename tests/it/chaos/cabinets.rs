@@ -314,6 +314,8 @@ impl Site {
     pub async fn pickup(&self, caller: &Caller, cabinet: &str, technician: &str) -> u64 {
         let body = json!({"cabinet_id": cabinet, "contractor_id": technician, "kind": "pickup",
             "count": CELLS_OF_A_BOOKING});
+        // He does not try again.
+        let caller = &caller.header("X-Request-Timeout-Ms", "15000");
         let booked = caller.post("bookings", body).await.expect(201);
         let path = format!("bookings/{}", booked["id"].as_str().unwrap());
         caller.post(&format!("{path}/execute"), json!({})).await.expect(200);

@@ -64,7 +64,7 @@ impl Clock {
 /// Sent at its time: not before, and then.
 async fn scheduled(crowd: &Crowd, asker: &Caller, park: &str) {
     let before = crowd.sandbox.delivered_counts(Some(park)).deliveries;
-    let send_at = Timestamp::now() + SignedDuration::from_secs(3);
+    let send_at = Timestamp::now() + SignedDuration::from_secs(8);
     let body = json!({"message": "x", "filter": {}, "send_at": send_at.to_string()});
     let ordered = asker.post("mailings", body).await.expect(202);
     assert_eq!(ordered["status"], "scheduled", "{ordered}");

@@ -19,8 +19,6 @@ pub fn limit() -> Duration {
     Duration::from_secs(60 + drivers() / 500)
 }
 
-/// As [`ENV`] says.
-pub const LEASE: Duration = Duration::from_millis(1_500);
 /// Pauses are short, so that runs are; each process works on one mailing at a time.
 const ENV: [(&str, &str); 8] = [
     ("FLEET__DOMAINS", DOMAIN),

@@ -16,7 +16,9 @@ const MOST_STEPS: u64 = 200;
 
 /// A booking to take one accumulator out, or to bring back what the technician has.
 async fn book(site: &Site) -> (String, Value) {
-    let has = site.carried_by(0, TECHNICIAN).await;
+    let has = "SELECT id FROM scooter_accumulator.accumulators WHERE contractor_id = $1";
+    let has = site.database.query(has, &[&TECHNICIAN]).await;
+    let has: Vec<String> = has.iter().map(|row| row.get(0)).collect();
     let (kind, order) = if has.is_empty() {
         ("pickup", json!({}))
     } else {

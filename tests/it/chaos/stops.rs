@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use serde_json::json;
 
-use super::rig::{Crowd, LEASE, Mailing, Run, drivers, seeds, slow_feeds, until};
+use super::rig::{Crowd, Mailing, Run, drivers, seeds, slow_feeds, until};
 
+/// So long that the other one, which is not stopped, keeps its own.
+const LEASE_MS: &str = "6000";
+/// By then a task of a worker that stands still has been taken over.
+const OVERTAKEN: Duration = Duration::from_secs(18);
 /// From SIGTERM to the end.
 const EXIT: Duration = Duration::from_secs(15);
 
@@ -35,7 +39,7 @@ async fn stored(crowd: &Crowd) -> Vec<String> {
 async fn a_worker_that_was_overtaken_changes_nothing_when_it_goes_on() {
     for seed in seeds() {
         let mut run = Run::of("3 SIGSTOP", seed);
-        let crowd = Crowd::of(2, &[]).await;
+        let crowd = Crowd::of(2, &[("FLEET__TASKS__LEASE_MS", LEASE_MS)]).await;
         let mut mailings = Vec::new();
         occupy(&crowd, &mut mailings, 150).await;
         let victim = &crowd.servers[run.random.random_range(0..2)];
@@ -48,7 +52,7 @@ async fn a_worker_that_was_overtaken_changes_nothing_when_it_goes_on() {
             victim.signal("STOP");
             stops += 1;
             let started = Instant::now();
-            while crowd.rescues().await == before && started.elapsed() < 3 * LEASE {
+            while crowd.rescues().await == before && started.elapsed() < OVERTAKEN {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             if crowd.rescues().await > before {

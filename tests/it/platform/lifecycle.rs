@@ -65,8 +65,8 @@ async fn at_sigterm_readiness_goes_first_and_running_requests_are_served() {
     let slow = caller.post("customers/find-by-phone", json!({"phone": "+79990000001"}));
     let stop = async {
         in_flight(&server, 1).await;
-        server.signal("TERM");
         let signalled = Instant::now();
+        server.signal("TERM");
         eventually("/readyz says that it stops", async || {
             let ready = server.anonymous().get("readyz").await;
             ready.status == 503 && ready.json()["status"] == "stopping"
@@ -99,8 +99,9 @@ async fn a_request_that_outlasts_the_grace_is_cut_and_the_process_ends() {
     let hanging = caller.try_send(Method::POST, "customers/find-by-phone", body);
     let stop = async {
         in_flight(&server, 1).await;
+        let signalled = Instant::now();
         server.signal("TERM");
-        Instant::now()
+        signalled
     };
     let (cut, signalled) = join(hanging, stop).await;
     assert!(cut.is_err(), "{cut:?}");

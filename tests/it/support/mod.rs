@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long anything that must come true may take, on a machine that has much else to do.
-const LIMIT: Duration = Duration::from_mins(1);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// What a busy machine may add to anything that is bounded.
 pub const STALL: Duration = Duration::from_secs(4);

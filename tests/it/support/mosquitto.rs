@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::PATIENCE;
+use super::LIMIT;
 use super::ports::free_port;
 use super::postgres::kill;
 use super::process::Folder;
@@ -153,7 +153,7 @@ impl Mosquitto {
         while TcpStream::connect(self.addr()).is_err() {
             let ended = self.broker.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "Mosquitto ended at once ({ended:?}):\n{}", self.log());
-            assert!(started.elapsed() < PATIENCE, "Mosquitto does not start:\n{}", self.log());
+            assert!(started.elapsed() < LIMIT, "Mosquitto does not start:\n{}", self.log());
             tokio::time::sleep(POLL).await;
         }
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::PATIENCE;
+use super::LIMIT;
 use super::ports::free_port;
 
 const POLL: Duration = Duration::from_millis(10);
@@ -58,7 +58,7 @@ impl Postgres {
             let ended = self.server.as_mut().unwrap().try_wait().unwrap();
             let log = || fs::read_to_string(self.data.with_extension("log")).unwrap_or_default();
             assert!(ended.is_none(), "PostgreSQL ended at once ({ended:?}):\n{}", log());
-            assert!(started.elapsed() < PATIENCE, "PostgreSQL does not start:\n{}", log());
+            assert!(started.elapsed() < LIMIT, "PostgreSQL does not start:\n{}", log());
             tokio::time::sleep(POLL).await;
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 
-use super::PATIENCE;
+use super::LIMIT;
 use super::client::Caller;
 use super::ports::free_port;
 use super::postgres::kill;
@@ -144,7 +144,7 @@ impl Server {
             }
             let ended = self.child.try_wait().unwrap();
             let state = || format!("{ended:?}, {answer:?}\n{}", self.output());
-            assert!(ended.is_none() && started.elapsed() < PATIENCE, "{path}: {}", state());
+            assert!(ended.is_none() && started.elapsed() < LIMIT, "{path}: {}", state());
             tokio::time::sleep(POLL).await;
         }
     }

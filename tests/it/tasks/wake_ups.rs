@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::rig::{Instance, Note, World, note};
 use crate::support::database::TestDatabase;
-use crate::support::eventually;
 use crate::support::proxy::{Mode, Proxy, host_and_port};
+use crate::support::{STALL, eventually};
 
 /// Longer than any of these tests waits: only a notification can be quicker.
 const HARDLY_EVER: &str = "poll_ms = 60000\n";
@@ -35,7 +35,7 @@ async fn workers_do_not_wait_for_their_next_look() {
     for round in 0..3 {
         // After so long the next look is about as far away: that it comes so soon each time by
         // chance is unlikely.
-        idle(&world.test, Duration::from_secs(8)).await;
+        idle(&world.test, Duration::from_secs(16)).await;
         let (started, before) = (Instant::now(), numbers.len());
         if round == 0 {
             other.enqueue_all(&(0..100).map(note).collect::<Vec<_>>()).await;
@@ -43,7 +43,7 @@ async fn workers_do_not_wait_for_their_next_look() {
             other.enqueue(note(100 + round)).await.unwrap();
         }
         numbers.reach(before + 1).await;
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(3) + STALL, "{:?}", started.elapsed());
         world.drained().await;
     }
     // One by one, each as soon as the one before is done.
@@ -98,7 +98,7 @@ async fn a_listening_session_that_is_ended_comes_back() {
         idle(&world.test, Duration::from_millis(1500)).await;
         let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
              WHERE datname = current_database() AND application_name = 'fleet listen'";
-        assert_eq!(world.test.count(end).await, 1);
+        assert!(world.test.count(end).await >= 1);
         // Notified to nobody, perhaps: whoever listens again looks first.
         other.enqueue(note(2 * number)).await.unwrap();
         numbers.reach(usize::try_from(2 * number).unwrap() + 1).await;
